@@ -1,0 +1,215 @@
+/** The disk, passed in: Node's, one in memory, or a simulated one that loses what was not synced. */
+
+import type { FileHandle as NodeHandle } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+
+/** One open file. Positions and sizes are bytes. Errors carry Node's code (ENOENT, ENOSPC, EIO). */
+export interface File {
+  /** Fills the buffer from the position on; returns how many bytes there were, fewer than asked only at the end. */
+  read(buffer: Buffer, position: number): Promise<number>;
+  /**
+   * Writes the chunks one after the other at the position. Returns how many bytes were written: fewer than given when
+   * the disk is full (seen: a short writev and no error; the next write fails with ENOSPC). The caller goes on from there.
+   */
+  write(chunks: readonly Uint8Array[], position: number): Promise<number>;
+  /** fdatasync. After a failure the file's unsynced bytes are in doubt for ever: never retry, recover. */
+  sync(): Promise<void>;
+  truncate(sizeBytes: number): Promise<void>;
+  sizeBytes(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export type OpenMode =
+  /** Must exist; reads only. */
+  | "read"
+  /** Created if missing; reads and writes. */
+  | "readWrite"
+  /** Must not exist (EEXIST); reads and writes. */
+  | "create";
+
+export interface FileSystem {
+  open(path: string, mode: OpenMode): Promise<File>;
+  /** Throws ENOENT if it is not there. */
+  readFile(path: string): Promise<Buffer>;
+  /** The names in a folder, files and folders, in no order. Throws ENOENT. */
+  list(path: string): Promise<string[]>;
+  exists(path: string): Promise<boolean>;
+  /** Makes the folder and those above it; not an error if it is there. */
+  makeDirectory(path: string): Promise<void>;
+  /** Replaces what is at the target. Lasting only after syncDirectory of the folder. */
+  rename(from: string, to: string): Promise<void>;
+  /** A file or a whole folder; not an error if it is not there. */
+  remove(path: string): Promise<void>;
+  /** Makes creations, renames and removals in this folder last. */
+  syncDirectory(path: string): Promise<void>;
+  /** Room on the volume that holds the path. */
+  freeBytes(path: string): Promise<number>;
+}
+
+/** Writes a file so that after a crash it is either the old one or the new one, whole, and the new one once this resolves. */
+export async function writeFileAtomic(fileSystem: FileSystem, path: string, bytes: Uint8Array): Promise<void> {
+  const temporaryPath = `${path}.tmp`;
+  await fileSystem.remove(temporaryPath);
+  const file = await fileSystem.open(temporaryPath, "create");
+  try {
+    await writeFully(file, [bytes], 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await fileSystem.rename(temporaryPath, path);
+  await fileSystem.syncDirectory(dirname(path));
+}
+
+/** Writes all chunks, going on after short writes; throws ENOSPC if the disk takes no more. */
+export async function writeFully(file: File, chunks: readonly Uint8Array[], position: number): Promise<void> {
+  let rest = chunks.filter((chunk) => chunk.length > 0);
+  while (rest.length > 0) {
+    const writtenBytes = await file.write(rest, position);
+    if (writtenBytes === 0) throw Object.assign(new Error("the disk takes no more bytes"), { code: "ENOSPC" });
+    position += writtenBytes;
+    rest = dropBytes(rest, writtenBytes);
+  }
+}
+
+/** The chunks without their first sizeBytes bytes. */
+export function dropBytes(chunks: readonly Uint8Array[], sizeBytes: number): Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let toDrop = sizeBytes;
+  for (const chunk of chunks) {
+    if (toDrop >= chunk.length) toDrop -= chunk.length;
+    else {
+      rest.push(toDrop === 0 ? chunk : chunk.subarray(toDrop));
+      toDrop = 0;
+    }
+  }
+  return rest;
+}
+
+export class NodeFileSystem implements FileSystem {
+  async open(path: string, mode: OpenMode): Promise<File> {
+    return new NodeFile(await openNode(path, mode));
+  }
+
+  async readFile(path: string): Promise<Buffer> {
+    const handle = await open(path, "r");
+    try {
+      return await handle.readFile();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  list(path: string): Promise<string[]> {
+    return readdir(path);
+  }
+
+  async exists(path: string): Promise<boolean> {
+    try {
+      await stat(path);
+      return true;
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return false;
+      throw error;
+    }
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    await mkdir(path, { recursive: true });
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return rename(from, to);
+  }
+
+  async remove(path: string): Promise<void> {
+    await rm(path, { recursive: true, force: true });
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    let handle: NodeHandle;
+    try {
+      handle = await open(path, "r");
+    } catch (error) {
+      // Windows cannot open a folder; there a rename is as lasting as the volume makes it.
+      if (hasCode(error, "EISDIR") || hasCode(error, "EPERM") || hasCode(error, "EACCES")) return;
+      throw error;
+    }
+    try {
+      await handle.sync();
+    } catch (error) {
+      if (!hasCode(error, "EPERM") && !hasCode(error, "EINVAL")) throw error;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async freeBytes(path: string): Promise<number> {
+    const volume = await statfs(path);
+    return volume.bavail * volume.bsize;
+  }
+}
+
+export const nodeFileSystem: FileSystem = new NodeFileSystem();
+
+async function openNode(path: string, mode: OpenMode): Promise<NodeHandle> {
+  if (mode === "read") return open(path, "r");
+  if (mode === "create") return open(path, "wx+");
+  try {
+    return await open(path, "r+");
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) throw error;
+    return open(path, "w+");
+  }
+}
+
+class NodeFile implements File {
+  readonly #handle: NodeHandle;
+
+  constructor(handle: NodeHandle) {
+    this.#handle = handle;
+  }
+
+  async read(buffer: Buffer, position: number): Promise<number> {
+    let filledBytes = 0;
+    while (filledBytes < buffer.length) {
+      const { bytesRead } = await this.#handle.read(
+        buffer,
+        filledBytes,
+        buffer.length - filledBytes,
+        position + filledBytes,
+      );
+      if (bytesRead === 0) break;
+      filledBytes += bytesRead;
+    }
+    return filledBytes;
+  }
+
+  async write(chunks: readonly Uint8Array[], position: number): Promise<number> {
+    const only = chunks.length === 1 ? chunks[0] : undefined;
+    if (only !== undefined) return (await this.#handle.write(only, 0, only.length, position)).bytesWritten;
+    return (await this.#handle.writev([...chunks], position)).bytesWritten;
+  }
+
+  sync(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return this.#handle.truncate(sizeBytes);
+  }
+
+  async sizeBytes(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+/** True for an error of Node's with this code ("ENOENT"). */
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}

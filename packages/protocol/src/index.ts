@@ -1,0 +1,6 @@
+export * from "./error-codes.ts";
+export * from "./errors.ts";
+export * from "./frame.ts";
+export * from "./reader.ts";
+export * from "./schema.ts";
+export * from "./writer.ts";
