@@ -35,6 +35,8 @@ export interface FileSystem {
   /** The names in a folder, files and folders, in no order. Throws ENOENT. */
   list(path: string): Promise<string[]>;
   exists(path: string): Promise<boolean>;
+  /** How long a file is, without opening it. Throws ENOENT. */
+  sizeBytes(path: string): Promise<number>;
   /** Makes the folder and those above it; not an error if it is there. */
   makeDirectory(path: string): Promise<void>;
   /** Replaces what is at the target. Lasting only after syncDirectory of the folder. */
@@ -113,6 +115,10 @@ export class NodeFileSystem implements FileSystem {
       if (hasCode(error, "ENOENT")) return false;
       throw error;
     }
+  }
+
+  async sizeBytes(path: string): Promise<number> {
+    return (await stat(path)).size;
   }
 
   async makeDirectory(path: string): Promise<void> {
