@@ -1,0 +1,117 @@
+/**
+ * What neither the compiler nor Biome looks at: the arrows between packages, files that nobody imports, what was left
+ * lying about. Part of `npm run check`.
+ *
+ * (Imports across packages, circles between files, and time, chance, network and disk taken from the air are rules in
+ * biome.json.)
+ */
+
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { filesBelow, isMain, root } from "./build.mjs";
+
+/** Which of our packages each may depend on: the picture in docs/ARCHITECTURE.md. */
+const ARROWS = {
+  base: [],
+  protocol: ["base"],
+  client: ["base", "protocol"],
+  broker: ["base", "protocol"],
+  gateway: ["base", "protocol", "client"],
+  millrace: ["base", "protocol", "client", "broker", "gateway"],
+  testing: ["base", "protocol", "client", "broker"],
+};
+
+/** Where a reader, npm or Node comes in; every other file must be imported by one that is reached from here. */
+const DOORS = /\/src\/(index|internal|main)\.ts$|\.test\.ts$/;
+
+const LEFTOVERS = [
+  { pattern: /\b(TODO|FIXME|HACK|XXX)\b/, message: "unfinished business: finish it, or write an issue" },
+  { pattern: /@ts-(ignore|expect-error|nocheck)/, message: "a silenced compiler: write what the types can follow" },
+  { pattern: /\b(test|it|describe|suite)\.only\(/, message: "the other tests of this file would not run" },
+  { pattern: /(^|[\s"'`(=])\/(work|root|home|Users)\/\w/, message: "a path of one machine" },
+  { pattern: /\.\.\/shared\b/, message: "what lies beside the clone is known to .ci/run alone" },
+];
+
+/** Returns what is wrong, a line each: "packages/x/src/y.ts:12: …". */
+export function tidy() {
+  return [...misplacedArrows(), ...unreachedFiles(), ...leftovers(), ...registryAddresses()];
+}
+
+function* misplacedArrows() {
+  for (const [name, allowed] of Object.entries(ARROWS)) {
+    const path = `packages/${name}/package.json`;
+    const manifest = JSON.parse(read(path));
+    for (const [dependency, version] of Object.entries(manifest.dependencies ?? {})) {
+      if (!dependency.startsWith("@millrace/")) continue;
+      if (!allowed.includes(dependency.slice("@millrace/".length)))
+        yield `${path}: ${name} may not depend on ${dependency}`;
+      if (version !== manifest.version)
+        yield `${path}: ${dependency} is ${version}, not ${manifest.version} as all are`;
+    }
+  }
+}
+
+function* unreachedFiles() {
+  for (const name of Object.keys(ARROWS)) {
+    const sources = filesBelow(join(root, "packages", name, "src"))
+      .map(toRelative)
+      .filter(isTypeScript);
+    const reached = new Set();
+    const ahead = sources.filter((path) => DOORS.test(path));
+    for (let path = ahead.pop(); path !== undefined; path = ahead.pop()) {
+      if (reached.has(path) || !sources.includes(path)) continue;
+      reached.add(path);
+      ahead.push(...importsOf(path));
+    }
+    for (const path of sources) if (!reached.has(path)) yield `${path}: no file imports it`;
+  }
+}
+
+function importsOf(path) {
+  return [...read(path).matchAll(/(?:from|import|import\()\s*"(\.[^"]+\.ts)"/g)].map(([, specifier]) =>
+    normalize(join(dirname(path), specifier)).replaceAll("\\", "/"),
+  );
+}
+
+function* leftovers() {
+  for (const path of textFiles()) {
+    for (const [index, line] of read(path).split("\n").entries()) {
+      for (const { pattern, message } of LEFTOVERS) {
+        if (pattern.test(line)) yield `${path}:${index + 1}: ${message}: ${line.trim()}`;
+      }
+    }
+  }
+}
+
+/** A lock with addresses in it installs from those alone, also where another registry is set. */
+function* registryAddresses() {
+  for (const path of ["package-lock.json", "bench/package-lock.json"]) {
+    if (existsSync(join(root, path)) && /"resolved": "https?:/.test(read(path)))
+      yield `${path}: holds registry addresses; .npmrc asks npm to leave them out`;
+  }
+}
+
+function textFiles() {
+  return filesBelow(root)
+    .map(toRelative)
+    .filter((path) => /\.(ts|mjs|cjs|js|json|md|grit)$/.test(path))
+    .filter((path) => !/\/dist\/|package-lock\.json$|^scripts\/tidy(\.test)?\.mjs$/.test(path));
+}
+
+function isTypeScript(path) {
+  return path.endsWith(".ts");
+}
+
+function toRelative(path) {
+  return relative(root, path).replaceAll("\\", "/");
+}
+
+function read(path) {
+  return readFileSync(join(root, path), "utf8");
+}
+
+if (isMain(import.meta.url)) {
+  const findings = tidy();
+  for (const finding of findings) process.stdout.write(`${finding}\n`);
+  process.exitCode = findings.length === 0 ? 0 : 1;
+}
