@@ -23,6 +23,8 @@ export interface StreamHandlers {
 export interface ByteStream {
   /** "host:port" of the other side, for messages. */
   readonly remote: string;
+  /** The address of this machine on which an accepted stream came in; not there where streams have none. */
+  readonly localHost?: string | null;
   /** Bytes written that have not left this process. */
   readonly bufferedBytes: number;
   start(handlers: StreamHandlers): void;

@@ -50,12 +50,15 @@ export const tcpNetwork: Network = new TcpNetwork();
 /** A ByteStream over any Node socket, TLS included. */
 export class SocketStream implements ByteStream {
   readonly remote: string;
+  readonly localHost: string | null;
   readonly #socket: Socket;
   #error: Error | null = null;
 
   constructor(socket: Socket, remote: string) {
     this.#socket = socket;
     this.remote = remote;
+    // A socket that listens on IPv6 shows IPv4 peers in mapped form; the plain form is what others can connect to.
+    this.localHost = socket.localAddress?.replace(/^::ffff:/, "") ?? null;
     // Until `start` takes over: an error before it must not end the process.
     socket.on("error", (error) => {
       this.#error ??= error;
