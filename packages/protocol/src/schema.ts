@@ -377,6 +377,8 @@ export interface VersionRange {
 
 /** One message of an API: all its versions. */
 export interface Message<Output, Input = Output> {
+  readonly name: string;
+  readonly versions: VersionRange;
   readonly shape: Shape;
   encode(writer: Writer, version: number, value: Input): void;
   decode(reader: Reader, version: number): Output;
@@ -437,6 +439,8 @@ export function defineMessage<S extends Shape>(
     return codec;
   };
   return {
+    name,
+    versions,
     shape,
     encode: (writer, version, value) => codecOf(version).write(writer, value),
     decode: (reader, version) => codecOf(version).read(reader),

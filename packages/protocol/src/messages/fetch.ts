@@ -3,8 +3,8 @@
 import { array, defineApi, int8, int16, int32, int64, NIL_UUID, records, string, struct, uuid } from "../schema.ts";
 
 /**
- * Version 7 keeps what was asked in a session (KIP-227), 9 and 12 find out that a log was truncated (KIP-320, KIP-595), 10
- * allows zstd (KIP-110), 13 names topics by id (KIP-516), 16 names the new leader (KIP-951).
+ * Version 7 keeps what was asked in a session (KIP-227), 9 and 12 find out that a log was truncated (KIP-320, KIP-595),
+ * 10 allows zstd (KIP-110), 13 names topics by id (KIP-516), 16 names the new leader (KIP-951).
  */
 export const fetchApi = defineApi({
   key: 1,

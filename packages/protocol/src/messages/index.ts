@@ -1,4 +1,4 @@
-/** Every API that we can write and read, one file each. */
+/** Every API that we can write and read, one file each, and the messages that stand inside records. */
 
 import type { Api } from "../schema.ts";
 import { addOffsetsToTxnApi } from "./add-offsets-to-txn.ts";
@@ -78,6 +78,7 @@ export * from "./find-coordinator.ts";
 export * from "./heartbeat.ts";
 export * from "./incremental-alter-configs.ts";
 export * from "./init-producer-id.ts";
+export * from "./internal/index.ts";
 export * from "./join-group.ts";
 export * from "./leave-group.ts";
 export * from "./list-groups.ts";

@@ -17,7 +17,7 @@ export const listOffsetsApi = defineApi({
           struct({
             partitionIndex: int32(),
             currentLeaderEpoch: int32().since(4).default(-1),
-            // -1 latest, -2 earliest, -3 the record with the largest timestamp (7), -4 and -5 with tiered storage (8, 9).
+            // -1: latest. -2: earliest. -3: the largest timestamp, from version 7 on. -4, -5: tiered storage.
             timestamp: int64(),
           }),
         ),

@@ -3,8 +3,8 @@
 import { array, defineApi, int16, int32, int64, NIL_UUID, records, string, struct, uuid } from "../schema.ts";
 
 /**
- * Version 7 allows zstd (KIP-110), 8 tells which record was refused (KIP-467), 10 names the new leader (KIP-951), 12 adds
- * the partitions to the transaction by itself (KIP-890), 13 names topics by id (KIP-516).
+ * Version 7 allows zstd (KIP-110), 8 tells which record was refused (KIP-467), 10 names the new leader (KIP-951),
+ * 12 adds the partitions to the transaction by itself (KIP-890), 13 names topics by id (KIP-516).
  */
 export const produceApi = defineApi({
   key: 0,
