@@ -9,6 +9,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { filesBelow, isMain, root } from "./build.mjs";
+import { missingFromLock } from "./complete-lock.mjs";
 
 /** Which of our packages each may depend on: the picture in docs/ARCHITECTURE.md. */
 const ARROWS = {
@@ -34,7 +35,7 @@ const LEFTOVERS = [
 
 /** Returns what is wrong, a line each: "packages/x/src/y.ts:12: …". */
 export function tidy() {
-  return [...misplacedArrows(), ...unreachedFiles(), ...leftovers(), ...registryAddresses()];
+  return [...misplacedArrows(), ...unreachedFiles(), ...leftovers(), ...unfitLocks()];
 }
 
 function* misplacedArrows() {
@@ -83,11 +84,14 @@ function* leftovers() {
   }
 }
 
-/** A lock with addresses in it installs from those alone, also where another registry is set. */
-function* registryAddresses() {
+function* unfitLocks() {
   for (const path of ["package-lock.json", "bench/package-lock.json"]) {
-    if (existsSync(join(root, path)) && /"resolved": "https?:/.test(read(path)))
+    if (!existsSync(join(root, path))) continue;
+    // A lock with addresses in it installs from those alone, also where another registry is set.
+    if (/"resolved": "https?:/.test(read(path)))
       yield `${path}: holds registry addresses; .npmrc asks npm to leave them out`;
+    for (const [missing] of missingFromLock(JSON.parse(read(path)).packages))
+      yield `${path}: lacks ${missing}, so npm ci refuses it; run: node scripts/complete-lock.mjs ${path}`;
   }
 }
 
