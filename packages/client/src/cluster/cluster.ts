@@ -1,0 +1,208 @@
+/** The cluster as a client sees it: a connection to each broker it needs, and what they say about topics. */
+
+import { type Address, formatAddress, parseAddress } from "@millrace/base";
+import { KafkaError } from "@millrace/protocol";
+import { type CommonOptions, DEFAULT_KAFKA_PORT } from "../common-options.ts";
+import { ClosedError, NetworkError } from "../errors.ts";
+import { backoffMs } from "../retry.ts";
+import { Connection } from "./connection.ts";
+import { type BrokerNode, type ClusterMetadata, Metadata } from "./metadata.ts";
+import { Node } from "./node.ts";
+
+export type ClusterOptions = CommonOptions;
+
+/** How often controller() asks for metadata that names one. */
+const CONTROLLER_ATTEMPTS = 5;
+
+export class Cluster {
+  readonly metadata: Metadata;
+  readonly #options: ClusterOptions;
+  /** Where to begin, and to begin anew when all known brokers are gone. */
+  readonly #bootstrapNodes: readonly Node[];
+  readonly #nodes = new Map<number, Node>();
+  #controllerId = -1;
+  #clusterId: string | null = null;
+  #searching: Promise<Connection> | null = null;
+  #isClosed = false;
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.#bootstrapNodes = options.bootstrapServers.map((server) => {
+      const address = parseAddress(server, DEFAULT_KAFKA_PORT);
+      if (address === null) throw new KafkaError("INVALID_CONFIG", `bootstrapServers: "${server}" is not host:port`);
+      return this.#createNode(address);
+    });
+    this.metadata = new Metadata({
+      ...options,
+      anyConnection: () => this.anyConnection(),
+      onBrokers: (cluster) => this.#updateBrokers(cluster),
+      onRebootstrapRequired: () => this.#forgetBrokers(),
+    });
+  }
+
+  /** Null until the first metadata has come, and from brokers that have none. */
+  get clusterId(): string | null {
+    return this.#clusterId;
+  }
+
+  /** The brokers that metadata has named so far. */
+  get nodeIds(): readonly number[] {
+    return [...this.#nodes.keys()];
+  }
+
+  /** An open connection to a broker. Rejects with KafkaError if it cannot be reached, or metadata names no such broker. */
+  async connectionTo(nodeId: number): Promise<Connection> {
+    if (this.#isClosed) throw new ClosedError(`connect to broker ${nodeId}`);
+    const node = this.#nodes.get(nodeId);
+    if (node !== undefined) return node.connect();
+    throw new KafkaError("BROKER_NOT_AVAILABLE", `broker ${nodeId} is not in the cluster's metadata`, {
+      retriable: true,
+    });
+  }
+
+  /** The open connection to a broker, if there is one. */
+  openConnectionTo(nodeId: number): Connection | null {
+    return this.#nodes.get(nodeId)?.openConnection ?? null;
+  }
+
+  /**
+   * Any broker: the least loaded of the open connections, else the first that can be opened.
+   *
+   * Known brokers are tried before the bootstrap servers. Rejects once all have failed.
+   */
+  anyConnection(): Promise<Connection> {
+    if (this.#isClosed) return Promise.reject(new ClosedError("connect"));
+    const open = this.#leastLoaded();
+    if (open !== null) return Promise.resolve(open);
+    this.#searching ??= this.#search().finally(() => {
+      this.#searching = null;
+    });
+    return this.#searching;
+  }
+
+  /** The broker that takes topic changes. On KRaft clusters that is any broker: it hands them on. */
+  async controller(): Promise<Connection> {
+    for (let attempt = 0; this.#controllerId < 0 && attempt < CONTROLLER_ATTEMPTS; attempt++) {
+      await this.metadata.refreshBrokers();
+    }
+    if (this.#controllerId < 0) {
+      throw new KafkaError("BROKER_NOT_AVAILABLE", "the cluster's metadata names no controller", { retriable: true });
+    }
+    return this.connectionTo(this.#controllerId);
+  }
+
+  /** The answer NOT_CONTROLLER: the next controller() asks anew. */
+  forgetController(): void {
+    this.#controllerId = -1;
+  }
+
+  /** Where brokers listen, told with a leader hint (KIP-951). */
+  updateNodes(nodes: readonly BrokerNode[]): void {
+    for (const node of nodes) this.#updateNode(node);
+  }
+
+  /** Closes all connections; what waits on them rejects. May be called twice. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.metadata.close();
+    for (const node of [...this.#nodes.values(), ...this.#bootstrapNodes]) node.close();
+  }
+
+  #leastLoaded(): Connection | null {
+    let best: Connection | null = null;
+    for (const node of this.#candidates()) {
+      const connection = node.openConnection;
+      if (connection !== null && (best === null || connection.inFlightCount < best.inFlightCount)) best = connection;
+    }
+    return best;
+  }
+
+  /** Tries one broker after the other: known ones in random order, those that failed lately last; then the bootstrap servers. */
+  async #search(): Promise<Connection> {
+    const failures: string[] = [];
+    let lastError: unknown = null;
+    for (const node of this.#candidates()) {
+      try {
+        return await node.connect();
+      } catch (error) {
+        if (this.#isClosed) throw new ClosedError("connect", { cause: error });
+        // Another broker would refuse the same credentials.
+        if (error instanceof KafkaError && !error.retriable && !(error instanceof ClosedError)) throw error;
+        lastError = error;
+        failures.push(error instanceof Error ? error.message : formatAddress(node.address));
+      }
+    }
+    const broker = this.#bootstrapNodes.map((node) => formatAddress(node.address)).join(",");
+    throw new NetworkError("CONNECTION_FAILED", broker, `no broker can be reached: ${failures.join("; ")}`, {
+      cause: lastError,
+    });
+  }
+
+  #candidates(): Node[] {
+    const known = this.#shuffle([...this.#nodes.values()]);
+    const addresses = new Set(known.map((node) => formatAddress(node.address)));
+    const bootstrap = this.#bootstrapNodes.filter((node) => !addresses.has(formatAddress(node.address)));
+    const ready = known.filter((node) => !node.isBackingOff);
+    const backingOff = known.filter((node) => node.isBackingOff);
+    return [...ready, ...this.#shuffle([...bootstrap]), ...backingOff];
+  }
+
+  #shuffle<T>(items: T[]): T[] {
+    for (let last = items.length - 1; last > 0; last--) {
+      const other = this.#options.random.integer(last + 1);
+      const item = items[last];
+      const swapped = items[other];
+      if (item === undefined || swapped === undefined) continue;
+      items[last] = swapped;
+      items[other] = item;
+    }
+    return items;
+  }
+
+  #updateBrokers(cluster: ClusterMetadata): void {
+    // A broker that is starting up may answer before it knows any other.
+    if (this.#isClosed || cluster.brokers.length === 0) return;
+    this.#clusterId = cluster.clusterId;
+    this.#controllerId = cluster.controllerId;
+    const alive = new Set(cluster.brokers.map((broker) => broker.nodeId));
+    for (const [nodeId, node] of this.#nodes) {
+      if (alive.has(nodeId)) continue;
+      node.retire();
+      this.#nodes.delete(nodeId);
+    }
+    for (const broker of cluster.brokers) this.#updateNode(broker);
+  }
+
+  #updateNode(broker: BrokerNode): void {
+    const address = { host: broker.host, port: broker.port };
+    const node = this.#nodes.get(broker.nodeId);
+    if (node === undefined) this.#nodes.set(broker.nodeId, this.#createNode(address));
+    else node.moveTo(address);
+  }
+
+  #forgetBrokers(): void {
+    for (const node of this.#nodes.values()) node.retire();
+    this.#nodes.clear();
+    this.#controllerId = -1;
+  }
+
+  #createNode(address: Address): Node {
+    const options = this.#options;
+    return new Node({
+      clock: options.clock,
+      address,
+      createConnection: (target) =>
+        new Connection({
+          ...options,
+          address: target,
+          maxIdleMs: options.connectionsMaxIdleMs,
+          maxFrameBytes: options.receiveMessageMaxBytes,
+        }),
+      backoffMs: (attempt) =>
+        backoffMs(attempt, options.random, {
+          baseMs: options.reconnectBackoffMs,
+          maxMs: options.reconnectBackoffMaxMs,
+        }),
+    });
+  }
+}
