@@ -11,8 +11,7 @@ import { Node } from "./node.ts";
 
 export type ClusterOptions = CommonOptions;
 
-/** How often controller() asks for metadata that names one. */
-const CONTROLLER_ATTEMPTS = 5;
+const NO_CONTROLLER = -1;
 
 export class Cluster {
   readonly metadata: Metadata;
@@ -20,8 +19,8 @@ export class Cluster {
   /** Where to begin, and to begin anew when all known brokers are gone. */
   readonly #bootstrapNodes: readonly Node[];
   readonly #nodes = new Map<number, Node>();
-  #controllerId = -1;
-  #clusterId: string | null = null;
+  /** As the newest metadata has it. */
+  #description: ClusterMetadata = { clusterId: null, controllerId: NO_CONTROLLER, brokers: [] };
   #searching: Promise<Connection> | null = null;
   #isClosed = false;
 
@@ -40,9 +39,9 @@ export class Cluster {
     });
   }
 
-  /** Null until the first metadata has come, and from brokers that have none. */
-  get clusterId(): string | null {
-    return this.#clusterId;
+  /** Empty until the first metadata has come. */
+  get description(): ClusterMetadata {
+    return this.#description;
   }
 
   /** The brokers that metadata has named so far. */
@@ -82,18 +81,15 @@ export class Cluster {
 
   /** The broker that takes topic changes. On KRaft clusters that is any broker: it hands them on. */
   async controller(): Promise<Connection> {
-    for (let attempt = 0; this.#controllerId < 0 && attempt < CONTROLLER_ATTEMPTS; attempt++) {
-      await this.metadata.refreshBrokers();
-    }
-    if (this.#controllerId < 0) {
-      throw new KafkaError("BROKER_NOT_AVAILABLE", "the cluster's metadata names no controller", { retriable: true });
-    }
-    return this.connectionTo(this.#controllerId);
+    if (this.#description.controllerId < 0) await this.metadata.refreshBrokers();
+    const { controllerId } = this.#description;
+    if (controllerId >= 0) return this.connectionTo(controllerId);
+    throw new KafkaError("BROKER_NOT_AVAILABLE", "the cluster's metadata names no controller", { retriable: true });
   }
 
   /** The answer NOT_CONTROLLER: the next controller() asks anew. */
   forgetController(): void {
-    this.#controllerId = -1;
+    this.#description = { ...this.#description, controllerId: NO_CONTROLLER };
   }
 
   /** Where brokers listen, told with a leader hint (KIP-951). */
@@ -162,8 +158,8 @@ export class Cluster {
   #updateBrokers(cluster: ClusterMetadata): void {
     // A broker that is starting up may answer before it knows any other.
     if (this.#isClosed || cluster.brokers.length === 0) return;
-    this.#clusterId = cluster.clusterId;
-    this.#controllerId = cluster.controllerId;
+    const { clusterId, controllerId, brokers } = cluster;
+    this.#description = { clusterId, controllerId, brokers };
     const alive = new Set(cluster.brokers.map((broker) => broker.nodeId));
     for (const [nodeId, node] of this.#nodes) {
       if (alive.has(nodeId)) continue;
@@ -183,7 +179,7 @@ export class Cluster {
   #forgetBrokers(): void {
     for (const node of this.#nodes.values()) node.retire();
     this.#nodes.clear();
-    this.#controllerId = -1;
+    this.forgetController();
   }
 
   #createNode(address: Address): Node {

@@ -13,6 +13,7 @@ import {
 import { ClosedError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
 import type { Connection } from "./connection.ts";
+import { until } from "./until.ts";
 
 export interface PartitionMetadata {
   readonly partition: number;
@@ -350,7 +351,8 @@ interface Lookup {
   readonly response: Promise<MetadataResponse>;
 }
 
-function topicOf(answer: TopicAnswer, name: string): TopicMetadata {
+/** A topic as a Metadata answer has it. */
+export function topicOf(answer: TopicAnswer, name: string): TopicMetadata {
   const partitions: PartitionMetadata[] = [];
   for (const partition of answer.partitions) {
     partitions[partition.partitionIndex] = {
@@ -403,15 +405,4 @@ function isSameList(a: readonly number[], b: readonly number[]): boolean {
 function isWorthWaiting(error: unknown, allowAutoTopicCreation: boolean): boolean {
   if (error instanceof BrokerError && error.code === "UNKNOWN_TOPIC_OR_PARTITION") return allowAutoTopicCreation;
   return isRetriable(error);
-}
-
-/** The promise, or the signal's reason if that comes first. */
-function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    const done = () => signal.removeEventListener("abort", onAbort);
-    promise.then(resolve, reject).finally(done);
-  });
 }
