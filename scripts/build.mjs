@@ -17,9 +17,14 @@ export class BuildError extends Error {}
  * Throws BuildError. Prints to stderr only.
  */
 export function build(project = ".") {
-  if (!isInstalled()) install();
+  installIn(root);
   removeOrphans();
   compile(project);
+}
+
+/** Runs `npm ci` in the folder unless node_modules is what package-lock.json asks for. Throws BuildError. */
+export function installIn(folder) {
+  if (!isInstalled(folder)) install(folder);
 }
 
 /**
@@ -27,14 +32,14 @@ export function build(project = ".") {
  *
  * Contents are compared, not times: git sets a file's time when it checks it out, and npm when it likes.
  */
-function isInstalled() {
-  const installed = readPackages(join(root, "node_modules", ".package-lock.json"));
+function isInstalled(folder) {
+  const installed = readPackages(join(folder, "node_modules", ".package-lock.json"));
   if (installed === null) return false;
-  const locked = readPackages(join(root, "package-lock.json")) ?? {};
+  const locked = readPackages(join(folder, "package-lock.json")) ?? {};
   return Object.entries(locked).every(([path, entry]) => {
     // Optional ones are mostly made for other platforms; npm leaves those out.
     if (!path.startsWith("node_modules/") || entry.optional === true) return true;
-    if (entry.link === true) return existsSync(join(root, path));
+    if (entry.link === true) return existsSync(join(folder, path));
     return installed[path]?.version === entry.version;
   });
 }
@@ -47,9 +52,9 @@ function readPackages(lockPath) {
   }
 }
 
-function install() {
+function install(folder) {
   process.stderr.write("Installing packages (npm ci) …\n");
-  const { status, stderr } = runNpm(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  const { status, stderr } = runNpm(folder, ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
   if (status === 0) return;
   process.stderr.write(stderr);
   const code = /code (E\w+)/.exec(stderr)?.[1] ?? `exit code ${status}`;
@@ -61,14 +66,14 @@ function install() {
   );
 }
 
-function runNpm(args) {
+function runNpm(folder, args) {
   // Inside `npm start` npm says where it is; outside it is looked up, on Windows through a shell, as npm is a .cmd there.
   const npmPath = process.env.npm_execpath;
   const isScript = npmPath !== undefined && /npm-cli\.c?js$/.test(npmPath);
   const [command, commandArgs] = isScript ? [process.execPath, [npmPath, ...args]] : ["npm", args];
   const shell = !isScript && process.platform === "win32";
   const { status, stderr, error } = spawnSync(command, commandArgs, {
-    cwd: root,
+    cwd: folder,
     shell,
     encoding: "utf8",
     stdio: ["ignore", "ignore", "pipe"],

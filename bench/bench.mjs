@@ -1,0 +1,130 @@
+/** `npm run bench -- SCENARIO`: clients take turns, each measurement in a process of its own; a table at the end. */
+
+import { fork } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { cpus, platform, release, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+import { batches } from "./scenarios/batches.mjs";
+import { singles } from "./scenarios/singles.mjs";
+import { openTarget } from "./target.mjs";
+
+const scenarios = { singles, batches };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    brokers: { type: "string", default: "embedded" },
+    peers: { type: "string", default: "millrace,kafkajs" },
+    callers: { type: "string", default: "1,100,1000" },
+    rounds: { type: "string", default: "3" },
+    seconds: { type: "string", default: "2.5" },
+    warmup: { type: "string", default: "1" },
+    partitions: { type: "string", default: "6" },
+    json: { type: "string" },
+  },
+});
+
+const scenario = scenarios[positionals[0]];
+if (scenario === undefined) {
+  console.error(`bench: which scenario? one of: ${Object.keys(scenarios).join(", ")} (bench/README.md explains them)`);
+  process.exitCode = 2;
+} else {
+  await runScenario(scenario);
+}
+
+async function runScenario({ cases, run }) {
+  const settings = {
+    topic: "bench",
+    partitions: Number(values.partitions),
+    warmupMs: Number(values.warmup) * 1000,
+    measuredMs: Number(values.seconds) * 1000,
+  };
+  const peers = values.peers.split(",");
+  const machine = describeMachine();
+  console.log(`${positionals[0]} against ${values.brokers}; ${machine.cpu}, Node ${machine.node}, ${machine.os}\n`);
+
+  const target = await openTarget(values.brokers, settings);
+  const results = [];
+  try {
+    for (const specifics of cases(values)) {
+      for (let round = 0; round < Number(values.rounds); round++) {
+        for (const peer of peers) {
+          const task = { ...settings, ...specifics, peer, brokers: target.address, run };
+          results.push({ ...specifics, peer, round, ...(await measure(task, target)) });
+        }
+      }
+      showTable(specifics, peers, results);
+    }
+  } finally {
+    await target.close();
+  }
+  if (values.json !== undefined) {
+    writeFileSync(values.json, `${JSON.stringify({ machine, settings: values, results }, null, 2)}\n`);
+  }
+}
+
+/** One measurement in a process of its own; its CPU and memory are nobody else's. */
+async function measure(task, target) {
+  const worker = fork(new URL("worker.mjs", import.meta.url), {
+    // kafkajs sets timers with negative delays, which newer Nodes warn about.
+    env: { ...process.env, NODE_NO_WARNINGS: "1", KAFKAJS_NO_PARTITIONER_WARNING: "1" },
+  });
+  const ended = new Promise((resolve) => worker.once("exit", resolve));
+  const next = () =>
+    new Promise((resolve, reject) => {
+      worker.once("message", resolve);
+      void ended.then((code) => reject(new Error(`${task.peer} ended with exit code ${code}`)));
+    });
+  worker.send(task);
+  const { version } = await next(); // warm
+  const brokerBefore = await target.cpuMicros();
+  worker.send("measure");
+  const result = await next();
+  const brokerAfter = await target.cpuMicros();
+  await ended;
+  const brokerCpuMicros = brokerBefore === null ? null : (brokerAfter - brokerBefore) / result.recordCount;
+  return { version, ...result, brokerCpuMicros };
+}
+
+function showTable(specifics, peers, results) {
+  const shown = Object.entries(specifics).map(([name, value]) => `${name} ${value}`);
+  console.log(`### ${shown.join(", ")}\n`);
+  console.log("| client | records/s (lowest–highest) | CPU µs/record client, broker | p50 / p99 ms | RSS MB |");
+  console.log("|---|---|---|---|---|");
+  for (const peer of peers) {
+    const rounds = results.filter(
+      (result) => result.peer === peer && Object.entries(specifics).every(([name, value]) => result[name] === value),
+    );
+    const of = (name) => rounds.map((round) => round[name]);
+    const rates = of("recordsPerSecond");
+    const brokerCpu = rounds[0].brokerCpuMicros === null ? "–" : median(of("brokerCpuMicros")).toFixed(2);
+    const cells = [
+      `${peer} ${rounds[0].version}`,
+      `${whole(median(rates))} (${whole(Math.min(...rates))}–${whole(Math.max(...rates))})`,
+      `${median(of("cpuMicros")).toFixed(2)}, ${brokerCpu}`,
+      `${median(of("p50Ms")).toFixed(2)} / ${median(of("p99Ms")).toFixed(2)}`,
+      whole(median(of("rssBytes")) / 1e6),
+    ];
+    console.log(`| ${cells.join(" | ")} |`);
+  }
+  console.log();
+}
+
+function median(numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}
+
+function whole(number) {
+  return Math.round(number).toLocaleString("en-US");
+}
+
+function describeMachine() {
+  const processors = cpus();
+  return {
+    cpu: `${processors.length} × ${processors[0]?.model.trim()}`,
+    memoryBytes: totalmem(),
+    os: `${platform()} ${release()}`,
+    node: process.versions.node,
+  };
+}

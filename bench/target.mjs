@@ -1,0 +1,52 @@
+/** What the clients are measured against: a broker that is there, Millrace's own, or one that only acknowledges. */
+
+import { fork } from "node:child_process";
+import { Admin } from "@millrace/client";
+
+/**
+ * brokers: "host:port", "embedded" or "null".
+ *
+ * Returns its address, once the topic is there; cpuMicros() is null for a broker that was not started here.
+ */
+export async function openTarget(brokers, { topic, partitions }) {
+  if (brokers === "embedded" || brokers === "null") {
+    return startBroker(new URL(`brokers/${brokers}.mjs`, import.meta.url), topic, partitions);
+  }
+  await createTopic(brokers, topic, partitions);
+  return { address: brokers, cpuMicros: async () => null, close: async () => {} };
+}
+
+async function startBroker(script, topic, partitions) {
+  const broker = fork(script, [String(partitions)]);
+  const ended = new Promise((resolve) => broker.once("exit", resolve));
+  const next = () =>
+    new Promise((resolve, reject) => {
+      broker.once("message", resolve);
+      void ended.then((code) => reject(new Error(`the broker ended with exit code ${code}`)));
+    });
+  const { address } = await next();
+  await createTopic(address, topic, partitions);
+  return {
+    address,
+    async cpuMicros() {
+      const answer = next();
+      broker.send("cpu");
+      return (await answer).cpuMicros;
+    },
+    async close() {
+      broker.send("close");
+      await ended;
+    },
+  };
+}
+
+async function createTopic(bootstrapServers, name, partitions) {
+  const admin = new Admin({ bootstrapServers });
+  try {
+    await admin.createTopics([{ name, partitions }]);
+  } catch (error) {
+    if (error.code !== "TOPIC_ALREADY_EXISTS") throw error;
+  } finally {
+    await admin.close();
+  }
+}
