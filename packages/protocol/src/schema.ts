@@ -15,7 +15,7 @@
  */
 
 import { assert } from "@millrace/base";
-import { WireError } from "./errors.ts";
+import { KafkaError, WireError } from "./errors.ts";
 import { Reader } from "./reader.ts";
 import { Writer } from "./writer.ts";
 
@@ -325,14 +325,24 @@ function readTaggedFields(
 }
 
 interface LengthCodec {
+  /** Longest that it can tell. */
+  readonly limit: number;
   /** -1 stands for null. */
   write(writer: Writer, length: number): void;
   read(reader: Reader): number;
 }
 
-const shortLength: LengthCodec = { write: (w, length) => w.int16(length), read: (r) => r.int16() };
-const intLength: LengthCodec = { write: (w, length) => w.int32(length), read: (r) => r.int32() };
+const SHORT_LIMIT = 0x7fff;
+const INT_LIMIT = 0x7fffffff;
+
+const shortLength: LengthCodec = {
+  limit: SHORT_LIMIT,
+  write: (w, length) => w.int16(length),
+  read: (r) => r.int16(),
+};
+const intLength: LengthCodec = { limit: INT_LIMIT, write: (w, length) => w.int32(length), read: (r) => r.int32() };
 const compactLength: LengthCodec = {
+  limit: INT_LIMIT,
   write: (w, length) => w.unsignedVarint(length + 1),
   read: (r) => r.unsignedVarint() - 1,
 };
@@ -357,6 +367,12 @@ function nullableCodec<Output, Input = Output>(
         return;
       }
       const length = parts.lengthOf(value);
+      if (length > parts.length.limit) {
+        throw new KafkaError(
+          "INVALID_REQUEST",
+          `${options.path}: ${length} long; at most ${parts.length.limit} can be`,
+        );
+      }
       parts.length.write(writer, length);
       parts.writeBody(writer, value, length);
     },
