@@ -1,0 +1,142 @@
+/** The batches that were written last, kept in memory: a consumer at the end of the log costs no read. */
+
+import { BoundedQueue } from "@millrace/base";
+import { batchSizeAt, endOfBatches, positionOfOffset } from "./batch-scanner.ts";
+
+/** One written piece of the log: whole batches, one after the other. */
+interface CachedPiece {
+  readonly owner: TailCache;
+  /** Empty once the piece was let go. */
+  bytes: Buffer;
+  readonly baseOffset: bigint;
+  readonly endOffset: bigint;
+  isHeld: boolean;
+}
+
+/** What a piece costs beside its bytes: the objects around it. */
+const PIECE_OVERHEAD_BYTES = 256;
+const PIECE_LIMIT = 2 ** 20;
+/** Dropped pieces at the front of the list are cut off when there are so many. */
+const DROPPED_LIMIT = 64;
+const NO_BYTES = Buffer.alloc(0);
+
+/**
+ * The memory that the tail caches of all partitions share. The oldest piece goes first, whosever it is, so that a busy
+ * partition keeps more than a quiet one without either having a limit of its own.
+ */
+export class TailCacheBudget {
+  readonly limitBytes: number;
+  #usedBytes = 0;
+  readonly #pieces = new BoundedQueue<CachedPiece>(PIECE_LIMIT);
+
+  constructor(limitBytes: number) {
+    this.limitBytes = limitBytes;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** False if the piece is too large to be kept. */
+  add(piece: CachedPiece): boolean {
+    const sizeBytes = piece.bytes.length + PIECE_OVERHEAD_BYTES;
+    if (sizeBytes > this.limitBytes) return false;
+    while (this.#usedBytes + sizeBytes > this.limitBytes || this.#pieces.isFull) this.#dropOldest();
+    this.#pieces.push(piece);
+    this.#usedBytes += sizeBytes;
+    return true;
+  }
+
+  /** Pieces that their owner let go stay in the queue, without their place in the sum, until they are the oldest. */
+  release(piece: CachedPiece): void {
+    this.#usedBytes -= piece.bytes.length + PIECE_OVERHEAD_BYTES;
+    piece.isHeld = false;
+    piece.bytes = NO_BYTES;
+  }
+
+  #dropOldest(): void {
+    const oldest = this.#pieces.shift();
+    if (oldest?.isHeld === true) oldest.owner.dropOldest();
+  }
+}
+
+/** One partition's share. Its pieces follow each other without a gap, the last one ending where the log was written to. */
+export class TailCache {
+  readonly #budget: TailCacheBudget;
+  #pieces: CachedPiece[] = [];
+  #firstIndex = 0;
+
+  constructor(budget: TailCacheBudget) {
+    this.#budget = budget;
+  }
+
+  /** The first offset that is here; null if nothing is. */
+  get startOffset(): bigint | null {
+    return this.#pieces[this.#firstIndex]?.baseOffset ?? null;
+  }
+
+  /** Keeps bytes that hold the batches from baseOffset up to, not including, endOffset. */
+  add(bytes: Buffer, baseOffset: bigint, endOffset: bigint): void {
+    const piece = { owner: this, bytes, baseOffset, endOffset, isHeld: true };
+    this.#pieces.push(piece);
+    if (!this.#budget.add(piece)) {
+      piece.isHeld = false;
+      this.#pieces.pop();
+      // A gap would follow: what came before can no longer be the tail.
+      this.clear();
+    }
+  }
+
+  dropOldest(): void {
+    const oldest = this.#pieces[this.#firstIndex];
+    if (oldest === undefined) return;
+    this.#budget.release(oldest);
+    this.#firstIndex += 1;
+    if (this.#firstIndex >= DROPPED_LIMIT && this.#firstIndex * 2 >= this.#pieces.length) {
+      this.#pieces = this.#pieces.slice(this.#firstIndex);
+      this.#firstIndex = 0;
+    }
+  }
+
+  clear(): void {
+    for (const piece of this.#pieces.slice(this.#firstIndex)) this.#budget.release(piece);
+    this.#pieces = [];
+    this.#firstIndex = 0;
+  }
+
+  /**
+   * Whole batches from the one that holds the offset on, below limitOffset and within maxBytes.
+   *
+   * The first one is returned even if it is larger, if minOneBatch says so. The offset must not be before startOffset.
+   */
+  read(fromOffset: bigint, limitOffset: bigint, maxBytes: number, minOneBatch: boolean): Buffer[] {
+    const found: Buffer[] = [];
+    let roomBytes = maxBytes;
+    for (let index = this.#indexOf(fromOffset); index < this.#pieces.length; index++) {
+      const piece = this.#pieces[index];
+      if (piece === undefined || piece.baseOffset >= limitOffset) break;
+      const start = piece.baseOffset >= fromOffset ? 0 : positionOfOffset(piece.bytes, fromOffset);
+      const isWhole = piece.endOffset <= limitOffset && piece.bytes.length - start <= roomBytes;
+      const end = isWhole ? piece.bytes.length : endOfBatches(piece.bytes, start, roomBytes, limitOffset);
+      if (end > start) found.push(piece.bytes.subarray(start, end));
+      else if (found.length === 0 && minOneBatch)
+        found.push(piece.bytes.subarray(start, start + batchSizeAt(piece.bytes, start)));
+      roomBytes -= end - start;
+      if (!isWhole) break;
+    }
+    return found;
+  }
+
+  /** The piece that holds the offset, or the first one behind it. */
+  #indexOf(offset: bigint): number {
+    let low = this.#firstIndex;
+    let high = this.#pieces.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const piece = this.#pieces[middle];
+      if (piece !== undefined && piece.endOffset <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
