@@ -1,7 +1,7 @@
 /** What the client rejects with, beside what brokers answer: each a KafkaError with a code of the error table. */
 
 import { formatBytes } from "@millrace/base";
-import { type ErrorCode, KafkaError, type KafkaErrorOptions } from "@millrace/protocol";
+import { type ErrorCode, KafkaError, type KafkaErrorOptions, type Persisted } from "@millrace/protocol";
 
 /** It was closed before, or while the operation ran. */
 export class ClosedError extends KafkaError {
@@ -65,8 +65,8 @@ export class RecordTooLargeError extends KafkaError {
   readonly sizeBytes: number;
   readonly limitBytes: number;
 
-  constructor(topic: string, sizeBytes: number, limitBytes: number) {
-    super("MESSAGE_TOO_LARGE", `record for ${topic} is ${sizeBytes} bytes; at most ${limitBytes} may be sent`);
+  constructor(topic: string, sizeBytes: number, limitBytes: number, limitName: string) {
+    super("MESSAGE_TOO_LARGE", `record for ${topic} is ${sizeBytes} bytes; ${limitName} is ${limitBytes}`);
     this.sizeBytes = sizeBytes;
     this.limitBytes = limitBytes;
   }
@@ -82,6 +82,30 @@ export class BufferExhaustedError extends KafkaError {
     super("BUFFER_EXHAUSTED", `no room in bufferMemory (${formatBytes(limitBytes)}) within ${Math.round(waitedMs)} ms`);
     this.waitedMs = waitedMs;
     this.limitBytes = limitBytes;
+  }
+}
+
+/**
+ * A record was given up after the broker refused it or could not be asked again.
+ *
+ * cause: what went wrong, with the same code. attempts: requests that carried the record.
+ */
+export class DeliveryError extends KafkaError {
+  override readonly name = "DeliveryError";
+  readonly topic: string;
+  readonly partition: number;
+  readonly attempts: number;
+
+  constructor(
+    where: { readonly topic: string; readonly partition: number },
+    attempts: number,
+    cause: KafkaError,
+    persisted: Persisted,
+  ) {
+    super(cause.code, `${cause.message} (attempts: ${attempts})`, { cause, retriable: cause.retriable, persisted });
+    this.topic = where.topic;
+    this.partition = where.partition;
+    this.attempts = attempts;
   }
 }
 
@@ -129,9 +153,9 @@ export class SendBatchError<Result = unknown> extends KafkaError {
   override readonly name = "SendBatchError";
   readonly results: readonly (Result | KafkaError)[];
 
-  constructor(results: readonly (Result | KafkaError)[], failedCount: number) {
+  constructor(results: readonly (Result | KafkaError)[]) {
     const failures = results.filter((result): result is KafkaError => result instanceof KafkaError);
-    super("SEND_BATCH_FAILED", `${failedCount} of ${results.length} records failed; first: ${failures[0]?.message}`, {
+    super("SEND_BATCH_FAILED", `${failures.length} of ${results.length} records failed; first: ${failures[0]?.message}`, {
       cause: failures[0],
       retriable: failures.every((failure) => failure.retriable),
       persisted: failures.some((failure) => failure.persisted === "maybe") ? "maybe" : "no",

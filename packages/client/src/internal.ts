@@ -4,4 +4,5 @@ export * from "./cluster/cluster.ts";
 export * from "./cluster/connection.ts";
 export * from "./cluster/metadata.ts";
 export * from "./common-options.ts";
+export { producerOptions } from "./producer/options.ts";
 export * from "./retry.ts";

@@ -7,5 +7,6 @@ export * from "./messages/index.ts";
 export * from "./murmur2.ts";
 export * from "./reader.ts";
 export * from "./record-batch.ts";
+export * from "./record-batch-builder.ts";
 export * from "./schema.ts";
 export * from "./writer.ts";

@@ -1,0 +1,119 @@
+/** PartitionQueue: everything the producer knows and holds of one partition, from the open batch to those in flight. Kafka's term: the deque of a RecordAccumulator. */
+
+import { BoundedQueue } from "@millrace/base";
+import type { RecordBatchBuilder } from "@millrace/protocol";
+import type { RecordCompletion } from "./completion.ts";
+import { PartitionSequence } from "./idempotence.ts";
+import type { MessageBatch } from "./message-batch.ts";
+import type { StickyCandidate } from "./partitioners.ts";
+
+/** A batch that records are still appended to. */
+export interface OpenBatch {
+  readonly builder: RecordBatchBuilder;
+  readonly codecId: number;
+  readonly completions: RecordCompletion[];
+  readonly timestampsMs: number[];
+  /** Null as long as all slots are 0. */
+  slots: number[] | null;
+  /** When its first record came, on the monotonic clock. */
+  readonly createdAtMs: number;
+}
+
+/** Batches wait in memory that bufferMemory bounds; this only ends a mistake of ours. */
+const SEALED_LIMIT = 1_000_000;
+
+/**
+ * The order in which batches leave is the order of these fields, top to bottom:
+ *
+ *     inFlight   sent, not answered                      at most 5 (KIP-98: what a broker remembers)
+ *     retries    sent before, to be sent again           by sequence, one at a time, nothing else in flight
+ *     sealed     full, lingered or flushed
+ *     open       growing, one for each codec in use
+ */
+export class PartitionQueue implements StickyCandidate {
+  readonly topic: string;
+  readonly partition: number;
+  readonly sequence = new PartitionSequence();
+  readonly inFlight: MessageBatch[] = [];
+  readonly retries: MessageBatch[] = [];
+  readonly sealed = new BoundedQueue<MessageBatch>(SEALED_LIMIT);
+  /** Open batches by codec id; almost always one. */
+  readonly open: (OpenBatch | null)[] = [];
+  /** -1 while nobody leads the partition. */
+  leaderId = -1;
+  leaderEpoch = -1;
+  /** The leader that has acknowledged a batch of ours: until then it gets one at a time (KAFKA-14359). */
+  provenLeaderId = -1;
+  /** Who has the batches in flight. */
+  inFlightLeaderId = -1;
+  /** No retry leaves before this time, on the monotonic clock. */
+  backoffUntilMs = 0;
+  /** Listed with its broker as having something to send. */
+  isListed = false;
+  /** An open batch is to leave although it is neither full nor old: lingered, flushed, or memory is short. */
+  isDue = false;
+  /** Size of the slab that the last batch filled: the next one starts with it. */
+  slabHintBytes = 0;
+
+  constructor(topic: string, partition: number) {
+    this.topic = topic;
+    this.partition = partition;
+  }
+
+  get hasLeader(): boolean {
+    return this.leaderId >= 0;
+  }
+
+  get queuedBatchCount(): number {
+    return this.sealed.length;
+  }
+
+  get hasOpenRecords(): boolean {
+    for (const open of this.open) if (open !== null && open !== undefined) return true;
+    return false;
+  }
+
+  /** Nothing is owed to anybody. */
+  get isEmpty(): boolean {
+    return this.inFlight.length === 0 && this.retries.length === 0 && this.sealed.length === 0 && !this.hasOpenRecords;
+  }
+
+  /** When its oldest unanswered record came; infinity if there is none. */
+  get oldestCreatedAtMs(): number {
+    let oldestMs = Number.POSITIVE_INFINITY;
+    for (const batch of this.batches()) oldestMs = Math.min(oldestMs, batch.createdAtMs);
+    for (const open of this.open) if (open) oldestMs = Math.min(oldestMs, open.createdAtMs);
+    return oldestMs;
+  }
+
+  /** All sealed batches, wherever they are on their way. */
+  *batches(): Iterable<MessageBatch> {
+    yield* this.inFlight;
+    yield* this.retries;
+    yield* this.sealed;
+  }
+
+  /** Puts a batch among the retries, in the order in which they were sealed. */
+  retryLater(batch: MessageBatch): void {
+    const at = this.retries.findIndex((other) => other.ordinal > batch.ordinal);
+    this.retries.splice(at < 0 ? this.retries.length : at, 0, batch);
+  }
+
+  landed(batch: MessageBatch): void {
+    const at = this.inFlight.indexOf(batch);
+    if (at >= 0) this.inFlight.splice(at, 1);
+  }
+
+  /** Takes out a batch that is not in flight. */
+  remove(batch: MessageBatch): void {
+    const at = this.retries.indexOf(batch);
+    if (at >= 0) this.retries.splice(at, 1);
+    else if (this.sealed.peek() === batch) this.sealed.shift();
+    else {
+      for (let left = this.sealed.length; left > 0; left--) {
+        const other = this.sealed.shift();
+        if (other !== undefined && other !== batch) this.sealed.push(other);
+      }
+    }
+  }
+}

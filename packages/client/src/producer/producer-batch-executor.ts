@@ -1,0 +1,611 @@
+/** ProducerBatchExecutor: sends batches to the brokers that lead their partitions and settles each one once. Kafka's term: Sender. */
+
+import { assert, type Clock, type Logger, type Random } from "@millrace/base";
+import { BrokerError, errorByNumber, initProducerIdApi, KafkaError, NO_PRODUCER, produceApi } from "@millrace/protocol";
+import type { Cluster } from "../cluster/cluster.ts";
+import type { Connection } from "../cluster/connection.ts";
+import { DeliveryError, DeliveryTimeoutError, toKafkaError } from "../errors.ts";
+import { backoffMs } from "../retry.ts";
+import { splitBatch } from "./batch-splitter.ts";
+import type { ProducerIdentity } from "./idempotence.ts";
+import type { MessageBatch } from "./message-batch.ts";
+import type { ProducerCounters } from "./metrics.ts";
+import type { PartitionQueue } from "./partition-queue.ts";
+import type { ProducerBatchManager } from "./producer-batch-manager.ts";
+
+/** What a broker remembers of a producer in each partition, so that a retry is no duplicate (KIP-98). */
+const IDEMPOTENT_IN_FLIGHT_LIMIT = 5;
+/** Produce 13 names topics by id, which a topic keeps only until it is deleted; names outlive that. */
+const PRODUCE_MAX_VERSION = 12;
+/** A request's own bytes beside those of its batches. */
+const REQUEST_OVERHEAD_BYTES = 512;
+
+export interface BatchExecutorOptions {
+  readonly acks: -1 | 0 | 1;
+  readonly enableIdempotence: boolean;
+  readonly maxInFlight: number;
+  readonly maxRequestSize: number;
+  readonly batchSize: number;
+  readonly retries: number;
+  readonly retryBackoffMs: number;
+  readonly retryBackoffMaxMs: number;
+  readonly requestTimeoutMs: number;
+  readonly deliveryTimeoutMs: number;
+  readonly lingerMs: number;
+}
+
+export interface BatchExecutorParts {
+  readonly options: BatchExecutorOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly cluster: Cluster;
+  readonly manager: ProducerBatchManager;
+  readonly counters: ProducerCounters;
+  /** Those that hold records or wait for an answer. */
+  readonly queues: () => Iterable<PartitionQueue>;
+  /** Nothing of the queue is owed to anybody any more. */
+  readonly onIdle: (queue: PartitionQueue) => void;
+}
+
+/** One broker: its connection, what it is asked, and which partitions have something for it. */
+interface BrokerLink {
+  readonly nodeId: number;
+  connection: Connection | null;
+  isConnecting: boolean;
+  inFlightCount: number;
+  /** Each queue once, marked by its isListed; served in turn. */
+  listed: PartitionQueue[];
+}
+
+interface BatchInRequest {
+  readonly queue: PartitionQueue;
+  readonly batch: MessageBatch;
+}
+
+type ProduceTopicResponses = ReturnType<typeof produceApi.response.decode>["responses"];
+type ProducePartitionResponse = ProduceTopicResponses[number]["partitionResponses"][number];
+
+/**
+ * There is one pump. Whatever might let a batch leave, a record, an answer, a connection, new metadata, lists the queue
+ * with its broker and asks for the pump, which runs once at the end of the event loop's turn. So all records that came
+ * in one turn leave together, and while as many requests are in flight as may be, what comes in gathers: load makes the
+ * batches, no timer does.
+ */
+export class ProducerBatchExecutor {
+  readonly #parts: BatchExecutorParts;
+  readonly #options: BatchExecutorOptions;
+  readonly #links = new Map<number, BrokerLink>();
+  #isPumpQueued = false;
+  #isClosed = false;
+  #identity: ProducerIdentity | null = null;
+  #isAskingIdentity = false;
+  #identityFailures = 0;
+
+  constructor(parts: BatchExecutorParts) {
+    this.#parts = parts;
+    this.#options = parts.options;
+    if (parts.options.enableIdempotence) this.#askIdentity();
+  }
+
+  get inFlightRequestCount(): number {
+    let count = 0;
+    for (const link of this.#links.values()) count += link.inFlightCount;
+    return count;
+  }
+
+  /** The queue has something that may leave now, or may leave once something else has come back. */
+  wake(queue: PartitionQueue): void {
+    if (this.#isClosed || queue.isListed) return;
+    if (!queue.hasLeader) {
+      this.#parts.cluster.metadata.requestRefresh();
+      return;
+    }
+    queue.isListed = true;
+    this.#linkTo(queue.leaderId).listed.push(queue);
+    this.#queuePump();
+  }
+
+  /** Who leads the queue's partition: what it has to send is sent there from now on. */
+  setLeader(queue: PartitionQueue, leaderId: number, leaderEpoch: number): void {
+    const isNewer = leaderEpoch > queue.leaderEpoch;
+    if (queue.leaderId !== leaderId && queue.isListed) this.#unlist(queue);
+    queue.leaderId = leaderId;
+    queue.leaderEpoch = leaderEpoch;
+    // A newer leader is what a retry was waiting for (KIP-951).
+    if (isNewer) queue.backoffUntilMs = 0;
+    if (!queue.isEmpty) this.wake(queue);
+  }
+
+  #unlist(queue: PartitionQueue): void {
+    const link = this.#links.get(queue.leaderId);
+    if (link !== undefined) link.listed = link.listed.filter((other) => other !== queue);
+    queue.isListed = false;
+  }
+
+  #linkTo(nodeId: number): BrokerLink {
+    let link = this.#links.get(nodeId);
+    if (link === undefined) {
+      link = { nodeId, connection: null, isConnecting: false, inFlightCount: 0, listed: [] };
+      this.#links.set(nodeId, link);
+    }
+    return link;
+  }
+
+  #queuePump(): void {
+    if (this.#isPumpQueued || this.#isClosed) return;
+    this.#isPumpQueued = true;
+    this.#parts.clock.defer(() => {
+      this.#isPumpQueued = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#isClosed) return;
+    if (this.#options.enableIdempotence && this.#identity === null) return;
+    for (const link of this.#links.values()) {
+      if (link.listed.length === 0) continue;
+      const { connection } = link;
+      if (connection?.isOpen === true) this.#drain(link, connection);
+      else this.#connect(link);
+    }
+  }
+
+  #connect(link: BrokerLink): void {
+    if (link.isConnecting) return;
+    link.isConnecting = true;
+    this.#parts.cluster.connectionTo(link.nodeId).then(
+      (connection) => {
+        link.isConnecting = false;
+        link.connection = connection;
+        this.#queuePump();
+      },
+      (error: unknown) => {
+        link.isConnecting = false;
+        if (this.#isClosed) return;
+        this.#parts.logger.debug({ err: error, nodeId: link.nodeId }, "cannot connect to broker");
+        for (const queue of link.listed)
+          noteError(queue, toKafkaError(error, "CONNECTION_FAILED", `broker ${link.nodeId}`));
+        // The partition may have found another leader meanwhile; if not, the cluster's own backoff paces the next try.
+        this.#parts.cluster.metadata.requestRefresh();
+        this.#parts.clock.schedule(this.#options.retryBackoffMs, () => this.#queuePump());
+      },
+    );
+  }
+
+  #drain(link: BrokerLink, connection: Connection): void {
+    while (link.inFlightCount < this.#options.maxInFlight && link.listed.length > 0) {
+      const request = this.#collect(link);
+      if (request.length === 0) return;
+      this.#send(link, connection, request);
+    }
+  }
+
+  /** One batch of each partition that has one, as far as they fit one request. */
+  #collect(link: BrokerLink): BatchInRequest[] {
+    const request: BatchInRequest[] = [];
+    const nowMs = this.#parts.clock.nowMs();
+    const again: PartitionQueue[] = [];
+    let sizeBytes = REQUEST_OVERHEAD_BYTES;
+    const { listed } = link;
+    let taken = 0;
+    for (; taken < listed.length; taken++) {
+      const queue = listed[taken];
+      assert(queue !== undefined, "a listed queue is there");
+      const batch = this.#nextBatch(queue, nowMs);
+      if (batch === null) {
+        queue.isListed = false;
+        continue;
+      }
+      const batchBytes = batch.payload?.length ?? 0;
+      if (request.length > 0 && sizeBytes + batchBytes > this.#options.maxRequestSize) break;
+      sizeBytes += batchBytes;
+      this.#take(queue, batch, link.nodeId);
+      request.push({ queue, batch });
+      again.push(queue);
+    }
+    // Those that were served stand behind those that were not.
+    link.listed = [...listed.slice(taken), ...again];
+    return request;
+  }
+
+  /** The batch that may leave next, or null: there is none, or something has to come back first. It stays in its place. */
+  #nextBatch(queue: PartitionQueue, nowMs: number): MessageBatch | null {
+    const { inFlight, retries, sequence } = queue;
+    const isIdempotent = this.#options.enableIdempotence;
+    // A new leader gets nothing while the old one may still answer: two batches would race.
+    if (inFlight.length > 0 && queue.inFlightLeaderId !== queue.leaderId) return null;
+    if (retries.length > 0 || sequence.isUnresolved) {
+      if (inFlight.length > 0 || nowMs < queue.backoffUntilMs) return null;
+      if (isIdempotent && !this.#resolveSequence(queue)) return null;
+      const retry = retries[0];
+      if (retry !== undefined) return retry;
+    }
+    if (isIdempotent) {
+      if (inFlight.length >= IDEMPOTENT_IN_FLIGHT_LIMIT) return null;
+      // A broker that knows nothing of us takes any first sequence: if the first batch fails and the second lands, the
+      // order is broken for good. So it gets one at a time until it has acknowledged one (KAFKA-14359).
+      if (inFlight.length > 0 && queue.provenLeaderId !== queue.leaderId) return null;
+    }
+    if (queue.sealed.length === 0 && this.#mayLeaveOpen(queue)) this.#parts.manager.sealOpen(queue);
+    const batch = queue.sealed.peek();
+    return batch === undefined || batch.payload === null ? null : batch;
+  }
+
+  #mayLeaveOpen(queue: PartitionQueue): boolean {
+    return this.#options.lingerMs === 0 || queue.isDue || this.#parts.manager.isBlocked;
+  }
+
+  /** False while a new producer id is on its way. */
+  #resolveSequence(queue: PartitionQueue): boolean {
+    const { sequence, retries } = queue;
+    if (!sequence.isUnresolved) return true;
+    const first = retries[0];
+    const retry = first?.stamp == null ? null : { stamp: first.stamp, isOutcomeUnknown: first.isOutcomeUnknown };
+    switch (sequence.resolve(retry)) {
+      case "resume":
+      case "ask":
+        return true;
+      case "raise": {
+        const next = sequence.nextIdentity() ?? this.#otherIdentity(sequence.identity);
+        if (next === null) return false;
+        sequence.begin(next);
+        for (const batch of retries) batch.stampWith(sequence.take(batch.recordCount));
+        return true;
+      }
+    }
+  }
+
+  /** An identity of the producer that is not the given one; asked for if there is none. */
+  #otherIdentity(spent: ProducerIdentity | null): ProducerIdentity | null {
+    if (this.#identity !== null && this.#identity.producerId !== spent?.producerId) return this.#identity;
+    this.#identity = null;
+    this.#askIdentity();
+    return null;
+  }
+
+  #take(queue: PartitionQueue, batch: MessageBatch, nodeId: number): void {
+    if (queue.retries[0] === batch) queue.retries.shift();
+    else queue.sealed.shift();
+    queue.inFlight.push(batch);
+    queue.inFlightLeaderId = nodeId;
+    batch.attemptCount += 1;
+    if (batch.stamp !== null) return;
+    if (!this.#options.enableIdempotence) {
+      batch.stampWith(NO_PRODUCER);
+      return;
+    }
+    if (queue.sequence.identity === null && this.#identity !== null) queue.sequence.begin(this.#identity);
+    batch.stampWith(queue.sequence.take(batch.recordCount));
+  }
+
+  #send(link: BrokerLink, connection: Connection, request: readonly BatchInRequest[]): void {
+    const { acks, requestTimeoutMs } = this.#options;
+    const { counters, clock } = this.#parts;
+    link.inFlightCount += 1;
+    const sentAtMs = clock.nowMs();
+    for (const { batch } of request) counters.batchSent(batch);
+    const body = { transactionalId: null, acks, timeoutMs: requestTimeoutMs, topicData: groupByTopic(request) };
+    const back = () => {
+      link.inFlightCount -= 1;
+      this.#queuePump();
+    };
+    if (acks === 0) {
+      connection.request(produceApi, body, { maxVersion: PRODUCE_MAX_VERSION, expectsResponse: false }).then(
+        () => {
+          back();
+          for (const { queue, batch } of request) this.#acknowledged(queue, batch, link, -1n, null);
+        },
+        (error: unknown) => {
+          back();
+          this.#requestFailed(request, toKafkaError(error, "NETWORK_EXCEPTION", `produce to broker ${link.nodeId}`));
+        },
+      );
+      return;
+    }
+    connection.request(produceApi, body, { maxVersion: PRODUCE_MAX_VERSION }).then(
+      (response) => {
+        counters.requestAnswered(clock.nowMs() - sentAtMs);
+        back();
+        this.#answered(link, request, response.responses);
+      },
+      (error: unknown) => {
+        back();
+        this.#requestFailed(request, toKafkaError(error, "NETWORK_EXCEPTION", `produce to broker ${link.nodeId}`));
+      },
+    );
+  }
+
+  #answered(link: BrokerLink, request: readonly BatchInRequest[], topics: ProduceTopicResponses): void {
+    const unanswered = new Set(request);
+    for (const topic of topics) {
+      for (const partition of topic.partitionResponses) {
+        const entry = findEntry(request, topic.name, partition.index);
+        if (entry === undefined || !unanswered.delete(entry)) continue;
+        this.#partitionAnswered(link, entry, partition);
+      }
+    }
+    for (const { queue, batch } of unanswered) {
+      batch.isOutcomeUnknown = true;
+      const message = `produce to ${queue.topic}-${queue.partition}: the broker's answer does not name the partition`;
+      this.#failed(queue, batch, new KafkaError("NETWORK_EXCEPTION", message));
+    }
+  }
+
+  #partitionAnswered(link: BrokerLink, { queue, batch }: BatchInRequest, answer: ProducePartitionResponse): void {
+    const where = `produce to ${queue.topic}-${queue.partition}`;
+    const entry = errorByNumber(answer.errorCode);
+    if (entry.code === "NONE" || entry.code === "DUPLICATE_SEQUENCE_NUMBER") {
+      // A duplicate is in the log: it was written by an earlier attempt whose answer was lost.
+      const logAppendTimeMs = answer.logAppendTimeMs < 0n ? null : Number(answer.logAppendTimeMs);
+      this.#acknowledged(queue, batch, link, entry.code === "NONE" ? answer.baseOffset : -1n, logAppendTimeMs);
+      return;
+    }
+    if (answer.currentLeader.leaderId >= 0) {
+      const { leaderId, leaderEpoch } = answer.currentLeader;
+      if (leaderEpoch > queue.leaderEpoch) this.setLeader(queue, leaderId, leaderEpoch);
+    }
+    const error = new BrokerError(entry, where, answer.errorMessage);
+    switch (entry.code) {
+      case "REQUEST_TIMED_OUT":
+      case "NOT_ENOUGH_REPLICAS_AFTER_APPEND":
+        // The leader has it, the others perhaps: never to be taken for refused (franz-go #1217).
+        batch.isOutcomeUnknown = true;
+        break;
+      case "OUT_OF_ORDER_SEQUENCE_NUMBER":
+      case "UNKNOWN_PRODUCER_ID":
+      case "INVALID_PRODUCER_EPOCH":
+        this.#sequenceRefused(queue, batch, error);
+        return;
+      case "MESSAGE_TOO_LARGE":
+        if (batch.recordCount > 1 && !batch.isSettled) {
+          this.#split(queue, batch);
+          return;
+        }
+        batch.isOutcomeUnknown = false;
+        break;
+      default:
+        // Refused at the door, this time. An earlier attempt may still have been written.
+        batch.isOutcomeUnknown &&= batch.attemptCount > 1;
+    }
+    if (entry.refreshMetadata) this.#parts.cluster.metadata.requestRefresh();
+    this.#failed(queue, batch, error, answer.recordErrors);
+  }
+
+  #acknowledged(
+    queue: PartitionQueue,
+    batch: MessageBatch,
+    link: BrokerLink,
+    baseOffset: bigint,
+    logAppendTimeMs: number | null,
+  ): void {
+    queue.landed(batch);
+    queue.provenLeaderId = link.nodeId;
+    if (batch.stamp !== null) queue.sequence.acknowledge(batch.stamp, batch.recordCount);
+    this.#parts.counters.batchAcknowledged(batch);
+    batch.succeed(baseOffset, logAppendTimeMs);
+    batch.release({ isReusable: true });
+    this.#goOn(queue);
+  }
+
+  /** The connection broke or stayed silent: what was in the request may or may not be in the log. */
+  #requestFailed(request: readonly BatchInRequest[], error: KafkaError): void {
+    this.#parts.cluster.metadata.requestRefresh();
+    for (const { queue, batch } of request) {
+      batch.isOutcomeUnknown ||= error.persisted === "maybe";
+      this.#failed(queue, batch, error);
+    }
+  }
+
+  /**
+   * The broker expected another sequence.
+   *
+   * What stands before this batch may still be under way: then it is only early. If nothing does, the broker has lost
+   * what it knew or a batch before this one was given up; this batch is surely not in the log, and goes with a new epoch.
+   */
+  #sequenceRefused(queue: PartitionQueue, batch: MessageBatch, error: BrokerError): void {
+    const { stamp } = batch;
+    const isEarly =
+      error.code === "OUT_OF_ORDER_SEQUENCE_NUMBER" &&
+      [...queue.inFlight, ...queue.retries].some((other) => other.ordinal < batch.ordinal);
+    batch.isOutcomeUnknown = false;
+    if (stamp !== null && !isEarly) {
+      queue.sequence.requireNewEpoch({ isIdSpent: error.code === "INVALID_PRODUCER_EPOCH" });
+    }
+    this.#retryOrGiveUp(queue, batch, error);
+  }
+
+  #failed(
+    queue: PartitionQueue,
+    batch: MessageBatch,
+    error: KafkaError,
+    recordErrors: ProducePartitionResponse["recordErrors"] = [],
+  ): void {
+    if (error.retriable) this.#retryOrGiveUp(queue, batch, error);
+    else this.#giveUp(queue, batch, error, recordErrors);
+  }
+
+  #retryOrGiveUp(queue: PartitionQueue, batch: MessageBatch, error: KafkaError): void {
+    const { clock, random, counters } = this.#parts;
+    const { retries, deliveryTimeoutMs, retryBackoffMs, retryBackoffMaxMs } = this.#options;
+    batch.lastError = error;
+    const nowMs = clock.nowMs();
+    const elapsedMs = nowMs - batch.createdAtMs;
+    if (batch.isSettled || this.#isClosed || batch.attemptCount > retries) {
+      this.#giveUp(queue, batch, error);
+      return;
+    }
+    if (elapsedMs >= deliveryTimeoutMs) {
+      this.#giveUp(queue, batch, this.#deliveryTimeout(batch, elapsedMs));
+      return;
+    }
+    queue.landed(batch);
+    queue.retryLater(batch);
+    counters.batchRetried(batch, error);
+    const waitMs = backoffMs(batch.attemptCount - 1, random, { baseMs: retryBackoffMs, maxMs: retryBackoffMaxMs });
+    queue.backoffUntilMs = Math.max(queue.backoffUntilMs, nowMs + waitMs);
+    clock.schedule(waitMs, () => this.wake(queue));
+  }
+
+  #giveUp(
+    queue: PartitionQueue,
+    batch: MessageBatch,
+    error: KafkaError,
+    recordErrors: ProducePartitionResponse["recordErrors"] = [],
+  ): void {
+    const wasInFlight = queue.inFlight.includes(batch);
+    queue.landed(batch);
+    if (batch.stamp !== null && queue.sequence.owns(batch.stamp)) queue.sequence.giveUp();
+    const persisted = batch.isOutcomeUnknown ? "maybe" : "no";
+    const shared = outcomeError(error, batch, persisted);
+    if (!batch.isSettled) this.#parts.counters.batchFailed(batch, error);
+    batch.fail((index) => {
+      const own = recordErrors.find((entry) => entry.batchIndex === index);
+      if (own === undefined) return recordErrors.length === 0 ? shared : rejectedWithOthers(batch, error);
+      return new KafkaError(
+        error.code,
+        `record for ${batch.topic}-${batch.partition}: ${own.batchIndexErrorMessage ?? error.message}`,
+      );
+    });
+    batch.release({ isReusable: !wasInFlight || !batch.isOutcomeUnknown });
+    this.#goOn(queue);
+  }
+
+  /** The same records in smaller batches, in their old sequence and their old place. No attempt is charged. */
+  #split(queue: PartitionQueue, batch: MessageBatch): void {
+    queue.landed(batch);
+    const parts = splitBatch(batch, this.#options.batchSize);
+    for (const part of parts) queue.retryLater(part);
+    this.#parts.counters.batchSplit();
+    this.#goOn(queue);
+  }
+
+  #goOn(queue: PartitionQueue): void {
+    if (queue.isEmpty) this.#parts.onIdle(queue);
+    else this.wake(queue);
+  }
+
+  /** Fails what has waited for deliveryTimeoutMs, wherever it is. */
+  expire(queue: PartitionQueue): void {
+    const nowMs = this.#parts.clock.nowMs();
+    const isExpired = (createdAtMs: number) => nowMs - createdAtMs >= this.#options.deliveryTimeoutMs;
+    if (queue.open.some((open) => open && isExpired(open.createdAtMs))) this.#parts.manager.sealOpen(queue);
+    for (const batch of [...queue.batches()]) {
+      if (!isExpired(batch.createdAtMs) || batch.isSettled) continue;
+      const error = this.#deliveryTimeout(batch, nowMs - batch.createdAtMs);
+      this.#drop(queue, batch, error);
+    }
+    this.#goOn(queue);
+  }
+
+  /**
+   * Fails everything that is not in flight; with `includeInFlight` that too, whose outcome is unknown then.
+   *
+   * Returns the number of records.
+   */
+  purge(queue: PartitionQueue, error: KafkaError, options: { readonly includeInFlight: boolean }): number {
+    this.#parts.manager.sealOpen(queue);
+    let recordCount = 0;
+    for (const batch of [...queue.batches()]) {
+      if (batch.isSettled || (!options.includeInFlight && queue.inFlight.includes(batch))) continue;
+      recordCount += batch.recordCount;
+      this.#drop(queue, batch, error);
+    }
+    this.#goOn(queue);
+    return recordCount;
+  }
+
+  /** Ends a batch before its answer. One in flight stays there: its answer still counts for the sequence. */
+  #drop(queue: PartitionQueue, batch: MessageBatch, error: KafkaError): void {
+    if (queue.inFlight.includes(batch)) {
+      batch.isOutcomeUnknown = true;
+      this.#parts.counters.batchFailed(batch, error);
+      const shared = outcomeError(error, batch, "maybe");
+      batch.fail(() => shared);
+      return;
+    }
+    queue.remove(batch);
+    this.#giveUp(queue, batch, error);
+  }
+
+  #deliveryTimeout(batch: MessageBatch, elapsedMs: number): KafkaError {
+    return new DeliveryTimeoutError(batch, batch.attemptCount, elapsedMs, {
+      persisted: batch.isOutcomeUnknown ? "maybe" : "no",
+      ...(batch.lastError === null ? {} : { cause: batch.lastError }),
+    });
+  }
+
+  #askIdentity(): void {
+    if (this.#isAskingIdentity || this.#isClosed) return;
+    this.#isAskingIdentity = true;
+    this.#requestIdentity().then(
+      (identity) => {
+        this.#isAskingIdentity = false;
+        this.#identityFailures = 0;
+        this.#identity = identity;
+        for (const queue of this.#parts.queues()) this.wake(queue);
+        this.#queuePump();
+      },
+      (error: unknown) => {
+        this.#isAskingIdentity = false;
+        if (this.#isClosed) return;
+        this.#parts.logger.warn({ err: error }, "no producer id yet");
+        const { retryBackoffMs: baseMs, retryBackoffMaxMs: maxMs } = this.#options;
+        const waitMs = backoffMs(this.#identityFailures++, this.#parts.random, { baseMs, maxMs });
+        this.#parts.clock.schedule(waitMs, () => this.#askIdentity());
+      },
+    );
+  }
+
+  async #requestIdentity(): Promise<ProducerIdentity> {
+    const connection = await this.#parts.cluster.anyConnection();
+    const response = await connection.request(initProducerIdApi, {
+      transactionalId: null,
+      transactionTimeoutMs: this.#options.requestTimeoutMs,
+      producerId: -1n,
+      producerEpoch: -1,
+    });
+    if (response.errorCode !== 0) throw BrokerError.fromNumber(response.errorCode, "ask for a producer id");
+    return { producerId: response.producerId, producerEpoch: response.producerEpoch };
+  }
+
+  /** Sends nothing more; what is still owed is the caller's to purge first. */
+  close(): void {
+    this.#isClosed = true;
+    this.#links.clear();
+  }
+}
+
+function groupByTopic(request: readonly BatchInRequest[]) {
+  const topics = new Map<string, { index: number; records: readonly Uint8Array[] }[]>();
+  for (const { queue, batch } of request) {
+    assert(batch.payload !== null, "a batch in a request has its bytes");
+    const partition = { index: queue.partition, records: [batch.payload] };
+    const partitions = topics.get(queue.topic);
+    if (partitions === undefined) topics.set(queue.topic, [partition]);
+    else partitions.push(partition);
+  }
+  return Array.from(topics, ([name, partitionData]) => ({ name, partitionData }));
+}
+
+function findEntry(request: readonly BatchInRequest[], topic: string, partition: number): BatchInRequest | undefined {
+  return request.find(({ queue }) => queue.partition === partition && queue.topic === topic);
+}
+
+function noteError(queue: PartitionQueue, error: KafkaError): void {
+  for (const batch of queue.sealed) batch.lastError = error;
+  for (const batch of queue.retries) batch.lastError = error;
+}
+
+/** The error that the records of a batch are rejected with: what went wrong, and whether they may be in the log all the same. */
+function outcomeError(error: KafkaError, batch: MessageBatch, persisted: "no" | "maybe"): KafkaError {
+  if (error instanceof DeliveryTimeoutError && error.persisted === persisted) return error;
+  return new DeliveryError(batch, batch.attemptCount, error, persisted);
+}
+
+/** KIP-467: the records that are not named were not looked at, and did nothing wrong. */
+function rejectedWithOthers(batch: MessageBatch, error: KafkaError): KafkaError {
+  const message = `record for ${batch.topic}-${batch.partition} was in one batch with a record that was refused; it may be sent again`;
+  return new KafkaError(error.code, message, { cause: error, retriable: true });
+}

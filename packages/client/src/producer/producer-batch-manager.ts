@@ -1,0 +1,499 @@
+/** ProducerBatchManager: gathers records into batches, one open batch a partition, within a bound of memory. Kafka's term: RecordAccumulator. */
+
+import { BoundedQueue, type Clock, type Random, type Timer } from "@millrace/base";
+import {
+  compress,
+  compressionById,
+  compressSync,
+  KafkaError,
+  RecordBatchBuilder,
+  type RecordHeader,
+  recordSizeLimitBytes,
+} from "@millrace/protocol";
+import { BufferExhaustedError, RecordTooLargeError } from "../errors.ts";
+import { failRecord, type RecordCompletion } from "./completion.ts";
+import { createMessageBatch, type MessageBatch } from "./message-batch.ts";
+import { type OpenBatch, PartitionQueue } from "./partition-queue.ts";
+import { type BoundPartitioner, type PartitionedTopic, STICKY, StickyPartition } from "./partitioners.ts";
+import { SlabPool } from "./slab-pool.ts";
+
+const BATCH_HEADER_BYTES = 61;
+/** The least that is set aside for a new batch; slabs grow from there to batchSize. */
+const FIRST_SLAB_BYTES = 1024;
+/** Above this a batch is compressed off the event loop: below, the way there and back costs more than it saves. */
+const OFF_LOOP_COMPRESSION_BYTES = 64 * 1024;
+/** What a waiting record costs beside its bytes: its objects, its promise. */
+const WAITER_OVERHEAD_BYTES = 400;
+/** A bound on how many wait for memory, beside the bound on their bytes. */
+const WAITERS_LIMIT = 1_000_000;
+
+/** A serialized record, ready to be encoded. */
+export interface SerializedRecord {
+  /** Null: the partitioner chooses. */
+  readonly partition: number | null;
+  readonly timestampMs: number;
+  /** The first keySizeBytes bytes; the memory may be used again once the record is encoded or has to wait. */
+  readonly key: Uint8Array | null;
+  readonly keySizeBytes: number;
+  readonly value: Uint8Array | string | null;
+  readonly headers: readonly RecordHeader[] | null;
+  readonly codecId: number;
+  readonly completion: RecordCompletion;
+  readonly slot: number;
+  /** Told once the record has its place in a batch. */
+  readonly onBuffered: (() => void) | null;
+}
+
+interface Waiter {
+  readonly topic: TopicQueues;
+  readonly record: SerializedRecord;
+  readonly sizeBytes: number;
+  readonly sinceMs: number;
+}
+
+/** One batch as it stands; its records may still become more while it is open. */
+export interface BatchPreview {
+  readonly topic: string;
+  readonly partition: number;
+  readonly state: "open" | "sealed";
+  readonly recordCount: number;
+  readonly sizeBytes: number;
+  readonly ageMs: number;
+}
+
+export interface BatchManagerOptions {
+  readonly batchSize: number;
+  readonly bufferMemory: number;
+  readonly maxBlockMs: number;
+  readonly maxRequestSize: number;
+  readonly compressionLevel: number | null;
+}
+
+export interface BatchManagerParts {
+  readonly options: BatchManagerOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly partitioner: BoundPartitioner;
+  /** The queue has a new open batch, or, with isDue, a sealed one that can leave. */
+  readonly onRecords: (queue: PartitionQueue, isDue: boolean) => void;
+  /** Records wait for memory: open batches must leave without lingering. */
+  readonly onMemoryShort: () => void;
+}
+
+/** The queues of one topic, and what the partitioner needs to know of it. */
+export class TopicQueues implements PartitionedTopic {
+  readonly name: string;
+  readonly sticky: StickyPartition;
+  queues: readonly PartitionQueue[] = [];
+  /** Its metadata is there: records can be appended at once. */
+  isKnown = false;
+  /** A record was appended since this was last set to false. */
+  isUsed = true;
+
+  constructor(name: string, sticky: StickyPartition) {
+    this.name = name;
+    this.sticky = sticky;
+  }
+
+  get partitionCount(): number {
+    return this.queues.length;
+  }
+
+  get isIdle(): boolean {
+    return this.queues.every((queue) => queue.isEmpty);
+  }
+
+  availablePartitions(): readonly number[] {
+    const available = this.queues.filter((queue) => queue.hasLeader);
+    return (available.length > 0 ? available : this.queues).map((queue) => queue.partition);
+  }
+
+  /** Partitions only ever become more; those that are there keep their batches and their sequence. */
+  growTo(partitionCount: number): void {
+    if (partitionCount <= this.queues.length) return;
+    const added = Array.from(
+      { length: partitionCount - this.queues.length },
+      (_, index) => new PartitionQueue(this.name, this.queues.length + index),
+    );
+    this.queues = [...this.queues, ...added];
+  }
+}
+
+export class ProducerBatchManager {
+  readonly #options: BatchManagerOptions;
+  readonly #parts: BatchManagerParts;
+  readonly #pool: SlabPool;
+  readonly #topics = new Map<string, TopicQueues>();
+  readonly #waiters = new BoundedQueue<Waiter>(WAITERS_LIMIT);
+  #waitingBytes = 0;
+  #waiterTimer: Timer | null = null;
+  #isAdmitting = false;
+  #sealedCount = 0;
+  /** Records that ever began and ceased to wait; what whenAdmitted is counted by. */
+  #waitedCount = 0;
+  #leftCount = 0;
+  readonly #barriers: { readonly afterCount: number; readonly resolve: () => void }[] = [];
+
+  constructor(parts: BatchManagerParts) {
+    this.#parts = parts;
+    this.#options = parts.options;
+    this.#pool = new SlabPool(parts.options.bufferMemory);
+  }
+
+  /** Bytes set aside for batches, of bufferMemory. */
+  get bufferBytes(): number {
+    return this.#pool.usedBytes;
+  }
+
+  get waitingCount(): number {
+    return this.#waiters.length;
+  }
+
+  /** Nothing can be appended at once: what is sent now waits, first come first served. */
+  get isBlocked(): boolean {
+    return this.#waiters.length > 0;
+  }
+
+  topic(name: string): TopicQueues | undefined {
+    return this.#topics.get(name);
+  }
+
+  topics(): Iterable<TopicQueues> {
+    return this.#topics.values();
+  }
+
+  addTopic(name: string): TopicQueues {
+    const topic = new TopicQueues(name, new StickyPartition(this.#options.batchSize, this.#parts.random));
+    this.#topics.set(name, topic);
+    return topic;
+  }
+
+  /** Records that are buffered and not on their way; the documents' name. */
+  getBufferSize(): number {
+    let recordCount = this.#waiters.length;
+    for (const topic of this.#topics.values()) {
+      for (const queue of topic.queues) {
+        for (const open of queue.open) recordCount += open?.builder.recordCount ?? 0;
+        for (const batch of queue.sealed) recordCount += batch.recordCount;
+      }
+    }
+    return recordCount;
+  }
+
+  /**
+   * Encodes the record into the open batch of its partition, or lets it wait for memory.
+   *
+   * A record that can never be sent is failed here: the completion is told before this returns.
+   */
+  addMessage(topic: TopicQueues, record: SerializedRecord): void {
+    topic.isUsed = true;
+    if (this.isBlocked || !this.#append(topic, record)) this.#wait(topic, record);
+  }
+
+  /** True if the record is dealt with: appended, or failed for good. False: there is no memory for it now. */
+  #append(topic: TopicQueues, record: SerializedRecord): boolean {
+    const queue = this.#choosePartition(topic, record);
+    if (queue === null) return true;
+    const open = queue.open[record.codecId] ?? null;
+    const before = open === null ? BATCH_HEADER_BYTES : open.builder.sizeBytes;
+    if (open !== null && encode(open, record)) {
+      if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
+      return true;
+    }
+    return this.#appendWithRoom(topic, queue, record);
+  }
+
+  #choosePartition(topic: TopicQueues, record: SerializedRecord): PartitionQueue | null {
+    let partition = record.partition;
+    if (partition === null) {
+      try {
+        partition = this.#parts.partitioner.partition(topic, record.key, record.keySizeBytes, record.value);
+      } catch (error) {
+        const message = `partitioner, topic ${topic.name}: ${error instanceof Error ? error.message : String(error)}`;
+        failRecord(record.completion, new KafkaError("INVALID_PARTITIONS", message, { cause: error }), record.slot);
+        return null;
+      }
+      if (partition === STICKY) partition = topic.sticky.current(topic.queues);
+    }
+    const queue = topic.queues[partition];
+    if (queue !== undefined) return queue;
+    const message = `topic ${topic.name} has partitions 0 to ${topic.partitionCount - 1}; a record names ${partition}`;
+    failRecord(
+      record.completion,
+      new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", message, { retriable: false }),
+      record.slot,
+    );
+    return null;
+  }
+
+  /** Makes room, in a larger slab or in a new batch, and appends. */
+  #appendWithRoom(topic: TopicQueues, queue: PartitionQueue, record: SerializedRecord): boolean {
+    const recordBytes = recordSizeLimitBytes(record.keySizeBytes, record.value, record.headers);
+    const tooLarge = this.#checkSize(topic, record, recordBytes);
+    if (tooLarge !== null) {
+      failRecord(record.completion, tooLarge, record.slot);
+      return true;
+    }
+    const open = queue.open[record.codecId] ?? null;
+    if (open !== null) {
+      const neededBytes = open.builder.sizeBytes + recordBytes;
+      if (neededBytes <= this.#options.batchSize) {
+        if (!this.#grow(open, neededBytes)) return false;
+        const before = open.builder.sizeBytes;
+        encode(open, record);
+        if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
+        return true;
+      }
+      this.#seal(queue, open);
+      this.#parts.onRecords(queue, true);
+      if (record.partition === null && topic.sticky.isDone) {
+        // The batch is full and the topic has given this partition its share: the record starts a batch elsewhere.
+        topic.sticky.leave();
+        return this.#append(topic, record);
+      }
+    }
+    return this.#appendToNew(topic, queue, record, recordBytes);
+  }
+
+  #appendToNew(topic: TopicQueues, queue: PartitionQueue, record: SerializedRecord, recordBytes: number): boolean {
+    const neededBytes = BATCH_HEADER_BYTES + recordBytes;
+    const wantedBytes = Math.max(neededBytes, Math.min(queue.slabHintBytes, this.#options.batchSize), FIRST_SLAB_BYTES);
+    const slab = this.#pool.acquire(wantedBytes) ?? this.#pool.acquire(neededBytes);
+    if (slab === null) return false;
+    const open: OpenBatch = {
+      builder: new RecordBatchBuilder(slab, Math.max(this.#options.batchSize, neededBytes)),
+      codecId: record.codecId,
+      completions: [],
+      timestampsMs: [],
+      slots: null,
+      createdAtMs: this.#parts.clock.nowMs(),
+    };
+    encode(open, record);
+    while (queue.open.length < record.codecId) queue.open.push(null);
+    queue.open[record.codecId] = open;
+    if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes);
+    this.#parts.onRecords(queue, false);
+    return true;
+  }
+
+  #grow(open: OpenBatch, neededBytes: number): boolean {
+    const old = open.builder.slab;
+    const slab = this.#pool.acquire(Math.min(Math.max(neededBytes, old.length * 2), this.#options.batchSize));
+    if (slab === null) return false;
+    open.builder.moveTo(slab, this.#options.batchSize);
+    this.#pool.release(old, { isReusable: true });
+    return true;
+  }
+
+  /** The limit is what the record may take at most; only a record near it is worth being measured exactly. */
+  #checkSize(topic: TopicQueues, record: SerializedRecord, recordBytes: number): KafkaError | null {
+    const limitBytes = Math.min(this.#options.maxRequestSize, this.#options.bufferMemory);
+    if (BATCH_HEADER_BYTES + recordBytes <= limitBytes) return null;
+    const value = typeof record.value === "string" ? Buffer.from(record.value) : record.value;
+    const exactBytes = BATCH_HEADER_BYTES + recordSizeLimitBytes(record.keySizeBytes, value, record.headers);
+    if (exactBytes <= limitBytes) return null;
+    const limitName = limitBytes === this.#options.maxRequestSize ? "maxRequestSize" : "bufferMemory";
+    return new RecordTooLargeError(topic.name, exactBytes, limitBytes, limitName);
+  }
+
+  /** Seals what is open in the queue: it joins the sealed batches, behind those that are there. */
+  sealOpen(queue: PartitionQueue): void {
+    for (const open of queue.open) if (open) this.#seal(queue, open);
+  }
+
+  /** Seals every open batch. The sealed ones of all partitions, oldest first in each; the documents' name. */
+  createBatches(): MessageBatch[] {
+    const batches: MessageBatch[] = [];
+    for (const topic of this.#topics.values()) {
+      for (const queue of topic.queues) {
+        this.sealOpen(queue);
+        batches.push(...queue.sealed);
+      }
+    }
+    return batches;
+  }
+
+  #seal(queue: PartitionQueue, open: OpenBatch): void {
+    queue.open[open.codecId] = null;
+    queue.isDue = false;
+    const { builder, completions, slots, timestampsMs } = open;
+    const { slab } = builder;
+    queue.slabHintBytes = builder.sizeBytes;
+    const payload = this.#encodePayload(builder, open.codecId);
+    const batch = createMessageBatch({
+      topic: queue.topic,
+      partition: queue.partition,
+      records: { completions, slots, timestampsMs },
+      payload,
+      createdAtMs: open.createdAtMs,
+      ordinal: this.#sealedCount++,
+      sizeBytes: builder.sizeBytes,
+      release: (options) => {
+        this.#pool.release(slab, options);
+        this.#admitWaiters();
+      },
+    });
+    queue.sealed.push(batch);
+    if (!Buffer.isBuffer(payload)) {
+      void payload.then((compressed) => {
+        batch.compressed(compressed);
+        this.#parts.onRecords(queue, true);
+      });
+    }
+  }
+
+  /** Compressed where that makes it smaller; what does not shrink goes as it is and saves its readers the work. */
+  #encodePayload(builder: RecordBatchBuilder, codecId: number): Buffer | Promise<Buffer> {
+    const type = compressionById(codecId) ?? "none";
+    if (type === "none") return builder.seal(null);
+    const { records } = builder;
+    const level = this.#options.compressionLevel ?? undefined;
+    const sealWith = (compressed: Buffer) =>
+      compressed.length < records.length ? builder.seal({ records: compressed, codecId }) : builder.seal(null);
+    if (records.length < OFF_LOOP_COMPRESSION_BYTES) return sealWith(compressSync(type, records, level));
+    return compress(type, records, level).then(sealWith, () => builder.seal(null));
+  }
+
+  /** What is buffered, by partition, without sealing it; the documents' name. */
+  createBatchesPreview(): BatchPreview[] {
+    const nowMs = this.#parts.clock.nowMs();
+    const previews: BatchPreview[] = [];
+    for (const topic of this.#topics.values()) {
+      for (const queue of topic.queues) {
+        const { partition } = queue;
+        for (const batch of queue.sealed) {
+          const { recordCount, sizeBytes, createdAtMs } = batch;
+          previews.push({
+            topic: topic.name,
+            partition,
+            state: "sealed",
+            recordCount,
+            sizeBytes,
+            ageMs: nowMs - createdAtMs,
+          });
+        }
+        for (const open of queue.open) {
+          if (!open) continue;
+          const { recordCount, sizeBytes } = open.builder;
+          previews.push({
+            topic: topic.name,
+            partition,
+            state: "open",
+            recordCount,
+            sizeBytes,
+            ageMs: nowMs - open.createdAtMs,
+          });
+        }
+      }
+    }
+    return previews;
+  }
+
+  /** Resolves once all that wait for memory now have been buffered or failed. */
+  whenAdmitted(): Promise<void> {
+    if (this.#waiters.length === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#barriers.push({ afterCount: this.#waitedCount, resolve });
+    });
+  }
+
+  /** Fails all that wait for memory. Returns how many. */
+  failWaiters(error: KafkaError): number {
+    let count = 0;
+    for (let waiter = this.#waiters.shift(); waiter !== undefined; waiter = this.#waiters.shift()) {
+      count += 1;
+      this.#leave(waiter);
+      failRecord(waiter.record.completion, error, waiter.record.slot);
+    }
+    this.#armWaiterTimer();
+    return count;
+  }
+
+  #wait(topic: TopicQueues, record: SerializedRecord): void {
+    const { maxBlockMs, bufferMemory } = this.#options;
+    const sizeBytes = WAITER_OVERHEAD_BYTES + recordSizeLimitBytes(record.keySizeBytes, record.value, record.headers);
+    const isAllowed = maxBlockMs > 0 && (this.#waitingBytes + sizeBytes <= bufferMemory || this.#waitingBytes === 0);
+    const waiter: Waiter = { topic, record: detach(record), sizeBytes, sinceMs: this.#parts.clock.nowMs() };
+    if (!isAllowed || !this.#waiters.push(waiter)) {
+      failRecord(record.completion, new BufferExhaustedError(0, bufferMemory), record.slot);
+      return;
+    }
+    this.#waitingBytes += sizeBytes;
+    this.#waitedCount += 1;
+    if (this.#waiters.length === 1) {
+      this.#armWaiterTimer();
+      this.#parts.onMemoryShort();
+    }
+  }
+
+  /** First come, first served: who does not fit keeps those behind from overtaking. */
+  #admitWaiters(): void {
+    // Telling a failed record's owner may send another record, and settle a batch, before this returns.
+    if (this.#isAdmitting) return;
+    this.#isAdmitting = true;
+    for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
+      if (!this.#append(waiter.topic, waiter.record)) break;
+      this.#waiters.shift();
+      this.#leave(waiter);
+    }
+    this.#isAdmitting = false;
+  }
+
+  #leave(waiter: Waiter): void {
+    this.#waitingBytes -= waiter.sizeBytes;
+    this.#leftCount += 1;
+    while (this.#barriers[0] !== undefined && this.#barriers[0].afterCount <= this.#leftCount) {
+      this.#barriers.shift()?.resolve();
+    }
+  }
+
+  #armWaiterTimer(): void {
+    const oldest = this.#waiters.peek();
+    if (oldest === undefined || this.#waiterTimer !== null) return;
+    const dueMs = oldest.sinceMs + this.#options.maxBlockMs;
+    this.#waiterTimer = this.#parts.clock.schedule(dueMs - this.#parts.clock.nowMs(), () => {
+      this.#waiterTimer = null;
+      this.#expireWaiters();
+      this.#armWaiterTimer();
+    });
+  }
+
+  #expireWaiters(): void {
+    const nowMs = this.#parts.clock.nowMs();
+    for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
+      const waitedMs = nowMs - waiter.sinceMs;
+      if (waitedMs < this.#options.maxBlockMs) break;
+      this.#waiters.shift();
+      this.#leave(waiter);
+      const error = new BufferExhaustedError(waitedMs, this.#options.bufferMemory);
+      failRecord(waiter.record.completion, error, waiter.record.slot);
+    }
+  }
+
+  /** Stops the clock; the records that are left are the caller's to fail. */
+  close(): void {
+    this.#waiterTimer?.cancel();
+    this.#waiterTimer = null;
+  }
+}
+
+/** The record with memory of its own: the key's is used again for the next record. */
+function detach(record: SerializedRecord): SerializedRecord {
+  if (record.key === null) return record;
+  const key = Uint8Array.prototype.slice.call(record.key, 0, record.keySizeBytes);
+  return { ...record, key };
+}
+
+function encode(open: OpenBatch, record: SerializedRecord): boolean {
+  const { timestampMs, key, keySizeBytes, value, headers, slot } = record;
+  if (!open.builder.append(timestampMs, key, keySizeBytes, value, headers)) return false;
+  open.completions.push(record.completion);
+  open.timestampsMs.push(timestampMs);
+  if (open.slots !== null) open.slots.push(slot);
+  else if (slot !== 0) {
+    open.slots = new Array(open.completions.length - 1).fill(0);
+    open.slots.push(slot);
+  }
+  record.onBuffered?.();
+  return true;
+}

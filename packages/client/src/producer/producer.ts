@@ -1,0 +1,444 @@
+/** Producer: sends records to Kafka. The orchestrator that wires the parts; the AIOProducer document calls it AIOProducer. */
+
+import type { Writable } from "node:stream";
+import { assert, createDeferred } from "@millrace/base";
+import { type CompressionType, compressionId, KafkaError, loadCodec } from "@millrace/protocol";
+import { Cluster } from "../cluster/cluster.ts";
+import type { TopicMetadata } from "../cluster/metadata.ts";
+import { BufferExhaustedError, ClosedError, toKafkaError } from "../errors.ts";
+import { BufferTimeoutManager } from "./buffer-timeout-manager.ts";
+import { CallbackManager, type CallbackStats, type UserCallbacks } from "./callback-manager.ts";
+import { BatchCompletion, type Completion, Delivery, failRecord } from "./completion.ts";
+import { ProducerCounters, type ProducerMetrics } from "./metrics.ts";
+import { type ProducerConfig, type ProducerOptions, resolveProducerOptions } from "./options.ts";
+import type { PartitionQueue } from "./partition-queue.ts";
+import { bindPartitioner } from "./partitioners.ts";
+import { ProducerBatchExecutor } from "./producer-batch-executor.ts";
+import {
+  type BatchPreview,
+  ProducerBatchManager,
+  type SerializedRecord,
+  type TopicQueues,
+} from "./producer-batch-manager.ts";
+import { type ProducerRecord, RecordMetadata } from "./record.ts";
+import { type RecordContext, RecordSerializer } from "./record-serializer.ts";
+import { createRecordWritable } from "./record-writable.ts";
+
+export interface SendOptions extends UserCallbacks {}
+
+export interface SendBatchOptions {
+  /** Instead of the producer's own. */
+  readonly compressionType?: CompressionType;
+}
+
+export interface TimeoutOptions {
+  /** Longest wait; for ever (bounded by deliveryTimeoutMs) where it is left out. */
+  readonly timeoutMs?: number;
+}
+
+/** A record whose topic is not known yet. */
+interface PreparingRecord {
+  readonly record: ProducerRecord;
+  readonly context: RecordContext;
+}
+
+/** A topic that is being asked for, with the records that wait for it, in order. */
+interface PreparingTopic {
+  readonly records: PreparingRecord[];
+  readonly done: Promise<void>;
+}
+
+/** Records that may wait for the first metadata of their topics, all topics together. */
+const PREPARING_LIMIT = 100_000;
+
+/**
+ * A producer of records; one for a whole process is right. `send` may be called at any time, without waiting for
+ * anything first; connections are made when the first record needs them.
+ *
+ *     send ─► RecordSerializer ─► ProducerBatchManager ─► ProducerBatchExecutor ─► brokers
+ *                                        ▲                        │
+ *                                BufferTimeoutManager     CallbackManager, promises
+ */
+export class Producer {
+  readonly #options: ProducerOptions;
+  readonly #cluster: Cluster;
+  readonly #serializer: RecordSerializer;
+  readonly #manager: ProducerBatchManager;
+  readonly #executor: ProducerBatchExecutor;
+  readonly #timeouts: BufferTimeoutManager;
+  readonly #callbacks: CallbackManager;
+  readonly #counters: ProducerCounters;
+  readonly #preparing = new Map<string, PreparingTopic>();
+  readonly #codecId: number;
+  /** Codecs whose code is loaded; "none" needs none. */
+  readonly #loadedCodecs = new Set<number>([compressionId("none")]);
+  readonly #unsubscribe: () => void;
+  #preparingCount = 0;
+  /** The last record that an async serializer has in its hands. */
+  #serializing: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
+
+  /** Throws OptionError for an unknown option or a wrong value. Opens no connection yet. */
+  constructor(config: ProducerConfig = {}) {
+    const options = resolveProducerOptions(config);
+    const { clock, random, logger } = options;
+    this.#options = options;
+    this.#codecId = compressionId(options.compressionType);
+    this.#cluster = new Cluster(options);
+    this.#serializer = new RecordSerializer(options);
+    this.#callbacks = new CallbackManager(logger, { isPooled: options.poolCallbacks });
+    this.#counters = new ProducerCounters(clock);
+    this.#manager = new ProducerBatchManager({
+      options,
+      clock,
+      random,
+      partitioner: bindPartitioner(options.partitionerType, random),
+      onRecords: (queue, isDue) => this.#onRecords(queue, isDue),
+      onMemoryShort: () => this.#hurryAll(),
+    });
+    this.#executor = new ProducerBatchExecutor({
+      options,
+      clock,
+      random,
+      logger,
+      cluster: this.#cluster,
+      manager: this.#manager,
+      counters: this.#counters,
+      queues: () => this.#timeouts.watched,
+      onIdle: (queue) => this.#timeouts.markIdle(queue),
+    });
+    this.#timeouts = new BufferTimeoutManager({
+      options,
+      clock,
+      onLingered: (queue) => this.#hurry(queue),
+      onDeadline: (queue) => this.#executor.expire(queue),
+    });
+    this.#timeouts.startMonitoring();
+    this.#unsubscribe = this.#cluster.metadata.onUpdate(() => this.#onMetadata());
+  }
+
+  /**
+   * Sends one record. Resolves once it is acknowledged; rejects with a KafkaError, whose `persisted` tells whether it may
+   * be in the log all the same.
+   *
+   * Waits, up to maxBlockMs, while bufferMemory is full. With `onError` given a rejection that nobody handles is no
+   * unhandledRejection.
+   */
+  send(record: ProducerRecord, options?: SendOptions): Promise<RecordMetadata> {
+    if (options?.onSuccess !== undefined || options?.onError !== undefined)
+      return this.#sendWithCallbacks(record, options);
+    const promise = new Promise<RecordMetadata>(captureResolve);
+    assert(capturedResolve !== null, "a promise calls its executor at once");
+    this.#accept(record, { completion: capturedResolve, slot: 0, codecId: this.#codecId, onBuffered: null });
+    return promise;
+  }
+
+  #sendWithCallbacks(record: ProducerRecord, callbacks: UserCallbacks): Promise<RecordMetadata> {
+    const { promise, resolve, reject } = createDeferred<RecordMetadata>();
+    if (callbacks.onError !== undefined) promise.catch(() => {});
+    const completion = this.#callbacks.getCallback(callbacks, (outcome) => {
+      if (outcome instanceof RecordMetadata) resolve(outcome);
+      else reject(outcome);
+    });
+    this.#accept(record, { completion, slot: 0, codecId: this.#codecId, onBuffered: null });
+    return promise;
+  }
+
+  /**
+   * Buffers one record. Resolves, once it is buffered, with a Delivery that tells its fate; rejects if it never will be.
+   */
+  produce(record: ProducerRecord): Promise<Delivery> {
+    return new Promise((resolve, reject) => {
+      const delivery = new Delivery();
+      let isBuffered = false;
+      const completion: Completion = {
+        succeed: (receipt, index) => delivery.succeed(receipt, index),
+        fail: (error) => (isBuffered ? delivery.fail(error) : reject(error)),
+      };
+      const onBuffered = () => {
+        isBuffered = true;
+        resolve(delivery);
+      };
+      this.#accept(record, { completion, slot: 0, codecId: this.#codecId, onBuffered });
+    });
+  }
+
+  /** As `send`, but null instead of waiting when the buffer is full. */
+  trySend(record: ProducerRecord): Promise<RecordMetadata> | null {
+    if (this.#manager.isBlocked || this.#manager.bufferBytes + this.#options.batchSize > this.#options.bufferMemory) {
+      return null;
+    }
+    return this.send(record);
+  }
+
+  /**
+   * Sends several records, with one promise for all: metadata per record, in order. Rejects with SendBatchError, which
+   * has the fate of each, if any of them failed.
+   */
+  async sendBatch(records: readonly ProducerRecord[], options: SendBatchOptions = {}): Promise<RecordMetadata[]> {
+    const codecId = options.compressionType === undefined ? this.#codecId : compressionId(options.compressionType);
+    if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, options.compressionType ?? "none");
+    const completion = new BatchCompletion(records.length);
+    for (let slot = 0; slot < records.length; slot++) {
+      const record = records[slot];
+      assert(record !== undefined, `sendBatch: there is no record at ${slot}`);
+      this.#accept(record, { completion, slot, codecId, onBuffered: null });
+    }
+    return completion.promise;
+  }
+
+  /** The one way in. Never throws: what is wrong with a record fails that record alone. */
+  #accept(record: ProducerRecord, context: RecordContext): void {
+    if (this.#closing !== null) {
+      failRecord(context.completion, new ClosedError("send"), context.slot);
+      return;
+    }
+    const topic = this.#manager.topic(record.topic);
+    if (topic?.isKnown === true && this.#serializing === null) this.#append(topic, record, context);
+    else this.#acceptLater(topic, record, context);
+  }
+
+  #append(topic: TopicQueues, record: ProducerRecord, context: RecordContext): void {
+    let serialized: SerializedRecord | Promise<SerializedRecord>;
+    try {
+      serialized = this.#serializer.serialize(record, context);
+    } catch (error) {
+      failRecord(context.completion, toKafkaError(error, "SERIALIZATION_FAILED", "serializer"), context.slot);
+      return;
+    }
+    if (serialized instanceof Promise) this.#appendInTurn(topic, serialized, context);
+    else this.#manager.addMessage(topic, serialized);
+  }
+
+  /** An async serializer must not change the order of records: what is sent after this one waits for it. */
+  #appendInTurn(topic: TopicQueues, serialized: Promise<SerializedRecord>, context: RecordContext): void {
+    const before = this.#serializing;
+    const turn = Promise.all([serialized, before]).then(
+      ([ready]) => this.#manager.addMessage(topic, ready),
+      (error: unknown) =>
+        failRecord(context.completion, toKafkaError(error, "SERIALIZATION_FAILED", "serializer"), context.slot),
+    );
+    this.#serializing = turn;
+    void turn.then(() => {
+      if (this.#serializing === turn) this.#serializing = null;
+    });
+  }
+
+  #acceptLater(topic: TopicQueues | undefined, record: ProducerRecord, context: RecordContext): void {
+    if (topic?.isKnown === true) {
+      this.#append(topic, record, context);
+      return;
+    }
+    if (typeof record.topic !== "string" || record.topic === "") {
+      failRecord(context.completion, new KafkaError("INVALID_TOPIC_EXCEPTION", "a record needs a topic"), context.slot);
+      return;
+    }
+    if (this.#preparingCount >= PREPARING_LIMIT) {
+      failRecord(context.completion, new BufferExhaustedError(0, this.#options.bufferMemory), context.slot);
+      return;
+    }
+    this.#preparingCount += 1;
+    const preparing = this.#preparing.get(record.topic);
+    if (preparing !== undefined) {
+      preparing.records.push({ record, context });
+      return;
+    }
+    const records: PreparingRecord[] = [{ record, context }];
+    this.#preparing.set(record.topic, { records, done: this.#prepare(record.topic, records) });
+  }
+
+  /** Asks for a topic; then appends, or fails, what has come for it meanwhile. Never rejects. */
+  async #prepare(name: string, records: readonly PreparingRecord[]): Promise<void> {
+    const { clock, maxBlockMs, allowAutoTopicCreation, compressionType } = this.#options;
+    const deadlineMs = clock.nowMs() + maxBlockMs;
+    try {
+      if (!this.#loadedCodecs.has(this.#codecId)) await this.#loadCodec(this.#codecId, compressionType);
+      const metadata = await this.#cluster.metadata.fetchTopic(name, { allowAutoTopicCreation, deadlineMs });
+      const topic = this.#manager.topic(name) ?? this.#manager.addTopic(name);
+      this.#update(topic, metadata);
+      topic.isKnown = true;
+      this.#donePreparing(name, records);
+      for (const { record, context } of records) this.#append(topic, record, context);
+    } catch (error) {
+      this.#donePreparing(name, records);
+      const failure = toKafkaError(error, "METADATA_TIMEOUT", `topic ${name}`);
+      for (const { context } of records) failRecord(context.completion, failure, context.slot);
+    }
+  }
+
+  #donePreparing(name: string, records: readonly PreparingRecord[]): void {
+    this.#preparing.delete(name);
+    this.#preparingCount -= records.length;
+  }
+
+  async #loadCodec(codecId: number, type: CompressionType): Promise<void> {
+    await loadCodec(type);
+    this.#loadedCodecs.add(codecId);
+  }
+
+  #onRecords(queue: PartitionQueue, isDue: boolean): void {
+    this.#timeouts.markActivity(queue);
+    if (isDue || this.#options.lingerMs === 0 || this.#manager.isBlocked) this.#executor.wake(queue);
+  }
+
+  /** The queue's open batch leaves without lingering on. */
+  #hurry(queue: PartitionQueue): void {
+    queue.isDue = true;
+    this.#executor.wake(queue);
+  }
+
+  #hurryAll(): void {
+    for (const queue of this.#timeouts.watched) this.#hurry(queue);
+  }
+
+  #onMetadata(): void {
+    for (const topic of this.#manager.topics()) {
+      // Not looked up while it is not used, so that the metadata can forget it; the next send asks for it anew.
+      const metadata = topic.isUsed || !topic.isIdle ? this.#cluster.metadata.topic(topic.name) : undefined;
+      topic.isUsed = false;
+      topic.isKnown &&= metadata !== undefined;
+      if (metadata !== undefined) this.#update(topic, metadata);
+    }
+  }
+
+  #update(topic: TopicQueues, metadata: TopicMetadata): void {
+    topic.growTo(metadata.partitions.length);
+    for (const { partition, leaderId, leaderEpoch } of metadata.partitions) {
+      const queue = topic.queues[partition];
+      if (queue !== undefined) this.#executor.setLeader(queue, leaderId, leaderEpoch);
+    }
+  }
+
+  /**
+   * Sends all that is buffered without lingering; resolves once everything sent before has its fate, good or bad.
+   *
+   * Rejects with KafkaError TIMED_OUT after timeoutMs; what is under way goes on.
+   */
+  async flush(options: TimeoutOptions = {}): Promise<void> {
+    if (!(await this.#within(this.#flushed(), options.timeoutMs))) {
+      const message = `flush: ${this.pendingCount} records are still pending after ${options.timeoutMs} ms`;
+      throw new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
+    }
+  }
+
+  async #flushed(): Promise<void> {
+    await Promise.all(Array.from(this.#preparing.values(), ({ done }) => done));
+    while (this.#serializing !== null) await this.#serializing;
+    this.#hurryAll();
+    await this.#manager.whenAdmitted();
+    const batches: Promise<void>[] = [];
+    for (const queue of [...this.#timeouts.watched]) {
+      this.#manager.sealOpen(queue);
+      for (const batch of queue.batches()) batches.push(new Promise((resolve) => batch.onSettled(resolve)));
+      this.#executor.wake(queue);
+    }
+    await Promise.all(batches);
+  }
+
+  /** True if the promise resolved in time; false after timeoutMs. */
+  #within(promise: Promise<void>, timeoutMs: number | undefined): Promise<boolean> {
+    if (timeoutMs === undefined) return promise.then(() => true);
+    const { promise: outcome, resolve, reject } = createDeferred<boolean>();
+    const timer = this.#options.clock.schedule(timeoutMs, () => resolve(false));
+    promise.then(() => resolve(true), reject).finally(() => timer.cancel());
+    return outcome;
+  }
+
+  /**
+   * Throws away what is buffered and not on its way: those sends reject with PURGED, surely not in the log unless an
+   * earlier attempt is in doubt. Returns how many records that were.
+   */
+  purge(): number {
+    return this.#purge(new KafkaError("PURGED", "thrown away by purge()"), { includeInFlight: false });
+  }
+
+  #purge(error: KafkaError, options: { readonly includeInFlight: boolean }): number {
+    let recordCount = this.#manager.failWaiters(error);
+    for (const queue of [...this.#timeouts.watched]) recordCount += this.#executor.purge(queue, error, options);
+    return recordCount;
+  }
+
+  /**
+   * Refuses new records, sends what is buffered, then closes all connections. A second call gives the same promise.
+   *
+   * After timeoutMs what has no fate yet is given up: those sends reject with CLOSED, and close with TIMED_OUT, which
+   * says how many they were. Without timeoutMs, deliveryTimeoutMs bounds the wait.
+   */
+  close(options: TimeoutOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options.timeoutMs);
+    return this.#closing;
+  }
+
+  async #close(timeoutMs: number | undefined): Promise<void> {
+    const isFlushed = await this.#within(this.#flushed(), timeoutMs);
+    for (const [name, { records }] of this.#preparing) {
+      this.#donePreparing(name, records);
+      for (const { context } of records.splice(0))
+        failRecord(context.completion, new ClosedError("send"), context.slot);
+    }
+    const givenUpCount = this.#purge(new ClosedError("send"), { includeInFlight: true });
+    this.#executor.close();
+    this.#manager.close();
+    this.#timeouts.stopMonitoring();
+    this.#unsubscribe();
+    await this.#cluster.close();
+    if (isFlushed) return;
+    const message = `close: ${givenUpCount} records had no answer after ${timeoutMs} ms and were given up`;
+    throw new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Records that were accepted and have no fate yet. */
+  get pendingCount(): number {
+    let recordCount = this.#preparingCount + this.#manager.getBufferSize();
+    for (const queue of this.#timeouts.watched) {
+      for (const batch of queue.inFlight) if (!batch.isSettled) recordCount += batch.recordCount;
+      for (const batch of queue.retries) recordCount += batch.recordCount;
+    }
+    return recordCount;
+  }
+
+  /** All topics of the cluster but Kafka's own. */
+  async listTopics(): Promise<TopicMetadata[]> {
+    const topics = await this.#cluster.metadata.allTopics();
+    return topics.filter((topic) => !topic.isInternal);
+  }
+
+  metrics(): ProducerMetrics {
+    let pendingBatches = 0;
+    for (const queue of this.#timeouts.watched) {
+      pendingBatches += queue.sealed.length + queue.retries.length + queue.open.filter((open) => open).length;
+    }
+    return this.#counters.snapshot({
+      pendingRecords: this.pendingCount,
+      pendingBatches,
+      inFlightRequests: this.#executor.inFlightRequestCount,
+      bufferBytes: this.#manager.bufferBytes,
+      waitingRecords: this.#manager.waitingCount,
+    });
+  }
+
+  getCallbackStats(): CallbackStats {
+    return this.#callbacks.getStats();
+  }
+
+  /** The batches as they are now, without sealing them. */
+  createBatchesPreview(): BatchPreview[] {
+    return this.#manager.createBatchesPreview();
+  }
+
+  /** A stream that sends what is written to it, with as many batches in flight as bufferMemory has room for. */
+  writable(): Writable {
+    return createRecordWritable(this);
+  }
+}
+
+let capturedResolve: ((outcome: RecordMetadata | Promise<never>) => void) | null = null;
+
+/** One executor for all promises: a closure a record would cost as much as the promise itself. */
+function captureResolve(resolve: (outcome: RecordMetadata | Promise<never>) => void): void {
+  capturedResolve = resolve;
+}

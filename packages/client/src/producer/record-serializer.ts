@@ -1,0 +1,141 @@
+/** Makes a caller's record ready to be encoded: key and value as bytes or text, headers in a list, a timestamp. */
+
+import type { Clock } from "@millrace/base";
+import { writeText } from "@millrace/protocol";
+import { SerializationError, toKafkaError } from "../errors.ts";
+import type { RecordCompletion } from "./completion.ts";
+import type { SerializedRecord } from "./producer-batch-manager.ts";
+import { normalizeHeaders, type ProducerRecord } from "./record.ts";
+import { passTextOrBytes, type SerializationContext, type Serializer } from "./serializers.ts";
+
+export interface RecordSerializerOptions {
+  readonly clock: Clock;
+  readonly keySerializer: Serializer | null;
+  readonly valueSerializer: Serializer | null;
+}
+
+/** Who sent the record, and how it is to be compressed: passed through. */
+export interface RecordContext {
+  readonly completion: RecordCompletion;
+  readonly slot: number;
+  readonly codecId: number;
+  readonly onBuffered: (() => void) | null;
+}
+
+type Bytes = Uint8Array | string | null;
+
+const FIRST_KEY_BYTES = 256;
+const UTF8_BYTES_PER_UNIT = 3;
+const NO_BYTES = new Uint8Array(0);
+
+export class RecordSerializer {
+  readonly #options: RecordSerializerOptions;
+  /** Where text keys become bytes: the partitioner hashes them there, the batch copies them from there. */
+  #keyBytes = Buffer.allocUnsafeSlow(FIRST_KEY_BYTES);
+
+  constructor(options: RecordSerializerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The record, serialized; a promise only where a serializer gave one. Throws (or rejects with) SerializationError.
+   *
+   * A text key is in memory that the next call uses again: append the record, or copy the key, before that.
+   */
+  serialize(record: ProducerRecord, context: RecordContext): SerializedRecord | Promise<SerializedRecord> {
+    const key = this.#toBytes(record, "key", record.key, this.#options.keySerializer);
+    const value = this.#toBytes(record, "value", record.value, this.#options.valueSerializer);
+    if (key instanceof Promise || value instanceof Promise) return this.#whenSerialized(record, context, key, value);
+    return this.#assemble(record, context, key, value);
+  }
+
+  async #whenSerialized(
+    record: ProducerRecord,
+    context: RecordContext,
+    key: Bytes | Promise<Bytes>,
+    value: Bytes | Promise<Bytes>,
+  ): Promise<SerializedRecord> {
+    try {
+      const [keyBytes, valueBytes] = await Promise.all([key, value]);
+      return this.#assemble(record, context, keyBytes, valueBytes);
+    } catch (error) {
+      throw toKafkaError(error, "SERIALIZATION_FAILED", `record for ${record.topic}`);
+    }
+  }
+
+  #toBytes(
+    record: ProducerRecord,
+    part: SerializationContext["part"],
+    data: unknown,
+    serializer: Serializer | null,
+  ): Bytes | Promise<Bytes> {
+    if (data === null || data === undefined) return null;
+    try {
+      if (serializer === null) return passTextOrBytes(data);
+      const bytes = serializer(data, { topic: record.topic, part });
+      return bytes instanceof Promise ? bytes.then(passTextOrBytes) : passTextOrBytes(bytes);
+    } catch (error) {
+      throw serializationError(record, part, error);
+    }
+  }
+
+  #assemble(record: ProducerRecord, context: RecordContext, key: Bytes, value: Bytes): SerializedRecord {
+    const { completion, slot, codecId, onBuffered } = context;
+    let keyBytes: Uint8Array | null = null;
+    let keySizeBytes = 0;
+    if (typeof key === "string") {
+      keySizeBytes = this.#writeKey(key);
+      keyBytes = this.#keyBytes;
+    } else if (key !== null) {
+      keyBytes = key;
+      keySizeBytes = key.length;
+    }
+    return {
+      partition: partitionOf(record),
+      timestampMs: this.#timestampMs(record),
+      key: keySizeBytes === 0 && keyBytes !== null ? NO_BYTES : keyBytes,
+      keySizeBytes,
+      value,
+      headers: record.headers === undefined ? null : headersOf(record),
+      codecId,
+      completion,
+      slot,
+      onBuffered,
+    };
+  }
+
+  #writeKey(key: string): number {
+    if (key.length * UTF8_BYTES_PER_UNIT > this.#keyBytes.length) {
+      this.#keyBytes = Buffer.allocUnsafeSlow(key.length * UTF8_BYTES_PER_UNIT);
+    }
+    return writeText(this.#keyBytes, 0, key);
+  }
+
+  #timestampMs(record: ProducerRecord): number {
+    const { timestamp } = record;
+    if (timestamp === undefined || timestamp === null) return this.#options.clock.timestampMs();
+    const timestampMs = typeof timestamp === "number" ? timestamp : timestamp.getTime();
+    if (Number.isSafeInteger(timestampMs) && timestampMs >= 0) return timestampMs;
+    throw new SerializationError(record.topic, `timestamp is ${timestampMs}; it must be whole milliseconds since 1970`);
+  }
+}
+
+function partitionOf(record: ProducerRecord): number | null {
+  const { partition } = record;
+  if (partition === undefined || partition === null) return null;
+  if (Number.isInteger(partition) && partition >= 0) return partition;
+  throw new SerializationError(record.topic, `partition is ${partition}; it must be a whole number from 0`);
+}
+
+function headersOf(record: ProducerRecord): SerializedRecord["headers"] {
+  try {
+    return normalizeHeaders(record.headers);
+  } catch (error) {
+    throw serializationError(record, "headers", error);
+  }
+}
+
+function serializationError(record: ProducerRecord, part: string, error: unknown): SerializationError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new SerializationError(record.topic, `${part}: ${message}`, { cause: error });
+}

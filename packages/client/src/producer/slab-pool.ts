@@ -1,0 +1,52 @@
+/** The producer's memory: slabs for open batches, counted against bufferMemory and used again. */
+
+/** A slab is this size or the next power of two that is enough. */
+const SMALLEST_SLAB_BYTES = 1024;
+/** Free slabs kept of one size; beyond that the garbage collector has them. */
+const FREE_SLABS_LIMIT = 256;
+
+/**
+ * Hands out slabs as long as they fit the limit. Kafka's term: BufferPool.
+ *
+ * A slab that may still be read by a socket must be forgotten with `release(slab, { isReusable: false })`: its bytes
+ * count no more, but it is never used again (KAFKA-19012: a reused buffer sent records to the wrong topic).
+ */
+export class SlabPool {
+  readonly limitBytes: number;
+  readonly #freeBySize = new Map<number, Buffer[]>();
+  #usedBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.limitBytes = limitBytes;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /**
+   * A slab of at least sizeBytes, or null if there is no room now.
+   *
+   * One that is larger than the whole limit is never given: the caller has refused such a record before.
+   */
+  acquire(sizeBytes: number): Buffer | null {
+    const slabBytes = slabSizeBytes(sizeBytes);
+    if (this.#usedBytes + slabBytes > this.limitBytes && this.#usedBytes > 0) return null;
+    this.#usedBytes += slabBytes;
+    return this.#freeBySize.get(slabBytes)?.pop() ?? Buffer.allocUnsafeSlow(slabBytes);
+  }
+
+  release(slab: Buffer, options: { readonly isReusable: boolean }): void {
+    this.#usedBytes -= slab.length;
+    if (!options.isReusable) return;
+    const free = this.#freeBySize.get(slab.length);
+    if (free === undefined) this.#freeBySize.set(slab.length, [slab]);
+    else if (free.length < FREE_SLABS_LIMIT) free.push(slab);
+  }
+}
+
+function slabSizeBytes(sizeBytes: number): number {
+  let slabBytes = SMALLEST_SLAB_BYTES;
+  while (slabBytes < sizeBytes) slabBytes *= 2;
+  return slabBytes;
+}
