@@ -155,11 +155,15 @@ export class SendBatchError<Result = unknown> extends KafkaError {
 
   constructor(results: readonly (Result | KafkaError)[]) {
     const failures = results.filter((result): result is KafkaError => result instanceof KafkaError);
-    super("SEND_BATCH_FAILED", `${failures.length} of ${results.length} records failed; first: ${failures[0]?.message}`, {
-      cause: failures[0],
-      retriable: failures.every((failure) => failure.retriable),
-      persisted: failures.some((failure) => failure.persisted === "maybe") ? "maybe" : "no",
-    });
+    super(
+      "SEND_BATCH_FAILED",
+      `${failures.length} of ${results.length} records failed; first: ${failures[0]?.message}`,
+      {
+        cause: failures[0],
+        retriable: failures.every((failure) => failure.retriable),
+        persisted: failures.some((failure) => failure.persisted === "maybe") ? "maybe" : "no",
+      },
+    );
     this.results = results;
   }
 }

@@ -277,7 +277,7 @@ export class Metadata {
       if (entry.isUsed) entry.lastUsedMs = nowMs;
       entry.isUsed = false;
       const isMissing = entry.missingSinceMs !== null && nowMs - entry.missingSinceMs > MISSING_TOPIC_GRACE_MS;
-      if (isMissing || nowMs - entry.lastUsedMs > this.#options.metadataMaxIdleMs) this.#topics.delete(name);
+      if (isMissing || nowMs - entry.lastUsedMs >= this.#options.metadataMaxIdleMs) this.#topics.delete(name);
     }
     return [...this.#topics.keys()];
   }
