@@ -1,5 +1,6 @@
 /** A Kafka client for Node: what users import. */
 
+export { BrokerError, type ErrorCode, isRetriable, KafkaError, type Persisted } from "@millrace/protocol";
 export * from "./admin.ts";
 export type { OffsetAndTimestamp, OffsetSpec } from "./cluster/list-offsets.ts";
 export type { BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata } from "./cluster/metadata.ts";

@@ -1,4 +1,5 @@
-/** Test support: brokers, scripted or real, and what tests wait with. */
+/** Test support: brokers, scripted or real, the command as a process, and what tests wait with. */
 
+export * from "./millrace-process.ts";
 export * from "./scripted-broker.ts";
 export * from "./wait-until.ts";
