@@ -1,1 +1,4 @@
-export {};
+/** An embeddable broker that speaks the Kafka protocol. */
+
+export { Broker } from "./broker.ts";
+export { type BrokerOptions, brokerOptions } from "./options.ts";

@@ -1,0 +1,274 @@
+/** One client's connection: frames in, responses out in the same order, and no more of either than there is room for. */
+
+import type { Address, ByteStream, Clock, Logger } from "@millrace/base";
+import { FrameSplitter, WireError } from "@millrace/protocol";
+import type { Dispatcher, RequestFrame } from "./dispatch.ts";
+import type { BrokerServices, RequestContext } from "./handler.ts";
+import type { RequestBudget } from "./request-budget.ts";
+
+export interface ConnectionParts {
+  readonly stream: ByteStream;
+  readonly dispatcher: Dispatcher;
+  readonly broker: BrokerServices;
+  readonly budget: RequestBudget;
+  /** What this client is told to connect to. */
+  readonly advertised: Address;
+  readonly onClose: () => void;
+}
+
+/** A request that was started and whose response has not been written. */
+interface Exchange {
+  readonly isPipelined: boolean;
+  readonly frameBytes: number;
+  /** Undefined while it is in progress; null when it has no response. */
+  response: readonly Uint8Array[] | null | undefined;
+  hurryListeners: (() => void)[];
+}
+
+/**
+ *     bytes → splitter → inbox ──start──→ exchanges ──in order──→ stream
+ *                          └ waits while the response before it has not drained, unless both are pipelined
+ *
+ * A request starts when all before it are answered, as with Kafka, except that several Produce requests may be in
+ * progress together: each takes its offsets when it starts, and they share one sync of the disk.
+ */
+export class Connection {
+  readonly remote: string;
+  readonly #parts: ConnectionParts;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #stream: ByteStream;
+  readonly #splitter: FrameSplitter;
+  #inbox: Buffer[] = [];
+  #exchanges: Exchange[] = [];
+  #lastActiveMs: number;
+  #client = "";
+  #isKnownClient = false;
+  #isDrained = true;
+  #isReading = true;
+  #isFlushQueued = false;
+  /** Nothing more is read: the client ended its side, or the broker closes. */
+  #isEnding = false;
+  #isClosed = false;
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts;
+    this.#clock = parts.broker.clock;
+    this.#logger = parts.broker.logger;
+    this.#stream = parts.stream;
+    this.remote = parts.stream.remote;
+    this.#splitter = new FrameSplitter(parts.broker.options.maxFirstFrameBytes);
+    this.#lastActiveMs = this.#clock.nowMs();
+  }
+
+  start(): void {
+    this.#stream.start({
+      onData: (bytes) => this.#receive(bytes),
+      onDrain: () => {
+        this.#isDrained = true;
+        this.#startRequests();
+      },
+      onEnd: () => this.end(),
+      onClose: (error) => this.#release(error),
+    });
+  }
+
+  /** How long nothing came and nothing left, with no request in progress. */
+  idleMs(nowMs: number): number {
+    return this.#exchanges.length > 0 && this.#isDrained ? 0 : nowMs - this.#lastActiveMs;
+  }
+
+  /** Answers what was asked, then closes. Requests that wait for something are answered with what there is. */
+  end(): void {
+    this.#isEnding = true;
+    this.#inbox = [];
+    this.#hurry();
+    this.#endIfAnswered();
+  }
+
+  destroy(reason: string): void {
+    if (!this.#isClosed) this.#logger.debug({ remote: this.remote, reason }, "closing a connection");
+    this.#stream.destroy();
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#isEnding) return;
+    this.#lastActiveMs = this.#clock.nowMs();
+    try {
+      this.#splitter.push(bytes, (frame) => this.#admit(frame));
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
+    if (this.#inbox.length > 0) this.#hurry();
+    this.#startRequests();
+  }
+
+  #admit(frame: Buffer): void {
+    if (!this.#isKnownClient && this.#parts.dispatcher.isRequest(frame)) {
+      this.#isKnownClient = true;
+      this.#splitter.limitBytes = this.#parts.broker.options.maxFrameBytes;
+    }
+    this.#parts.budget.take(frame.length);
+    this.#inbox.push(frame);
+  }
+
+  #startRequests(): void {
+    while (!this.#isClosed && !this.#isEnding) {
+      const frame = this.#inbox[0];
+      if (frame === undefined || !this.#mayStart(frame)) break;
+      this.#inbox.shift();
+      this.#startRequest(frame);
+    }
+    this.#updateReading();
+  }
+
+  #mayStart(frame: Buffer): boolean {
+    if (!this.#isDrained) return false;
+    if (this.#exchanges.length === 0) return true;
+    if (this.#exchanges.length >= this.#parts.broker.options.maxPendingResponses) return false;
+    return (
+      this.#parts.dispatcher.isPipelined(frame) && this.#exchanges[this.#exchanges.length - 1]?.isPipelined === true
+    );
+  }
+
+  #startRequest(frame: Buffer): void {
+    const { dispatcher } = this.#parts;
+    const exchange: Exchange = {
+      isPipelined: dispatcher.isPipelined(frame),
+      frameBytes: frame.length,
+      response: undefined,
+      hurryListeners: [],
+    };
+    this.#exchanges.push(exchange);
+    let request: RequestFrame;
+    try {
+      request = dispatcher.read(frame);
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
+    dispatcher.answer(request, this.#contextOf(request, exchange)).then(
+      (response) => {
+        exchange.response = response;
+        this.#queueFlush();
+      },
+      (error) => this.#refuse(error),
+    );
+  }
+
+  #contextOf({ header }: RequestFrame, exchange: Exchange): RequestContext {
+    const { broker, dispatcher, advertised } = this.#parts;
+    return {
+      version: header.apiVersion,
+      clientId: header.clientId,
+      remote: this.remote,
+      advertised,
+      advertisedApis: dispatcher.advertisedApis,
+      broker,
+      onHurry: (listener) => this.#onHurry(exchange, listener),
+      closeConnection: (reason) => {
+        this.#logger.warn({ remote: this.remote, client: this.#client, reason }, "closing a connection");
+        this.#stream.destroy();
+      },
+      identifyClient: (name, version) => {
+        this.#client = `${name} ${version}`;
+        this.#logger.debug({ remote: this.remote, client: this.#client }, "client connected");
+      },
+    };
+  }
+
+  #onHurry(exchange: Exchange, listener: () => void): () => void {
+    if (this.#isClosed || this.#isEnding || this.#inbox.length > 0) {
+      queueMicrotask(listener);
+      return () => {};
+    }
+    exchange.hurryListeners.push(listener);
+    return () => {
+      exchange.hurryListeners = exchange.hurryListeners.filter((candidate) => candidate !== listener);
+    };
+  }
+
+  #hurry(): void {
+    for (const exchange of this.#exchanges) {
+      const listeners = exchange.hurryListeners;
+      exchange.hurryListeners = [];
+      for (const listener of listeners) listener();
+    }
+  }
+
+  /** Waits for the end of this turn, so that all responses that one sync of the disk released leave in one write. */
+  #queueFlush(): void {
+    if (this.#isFlushQueued) return;
+    this.#isFlushQueued = true;
+    this.#clock.defer(() => {
+      this.#isFlushQueued = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#isClosed) return;
+    const chunks: Uint8Array[] = [];
+    let answeredCount = 0;
+    let answeredBytes = 0;
+    for (const { response, frameBytes } of this.#exchanges) {
+      if (response === undefined) break;
+      if (response !== null) chunks.push(...response);
+      answeredCount += 1;
+      answeredBytes += frameBytes;
+    }
+    this.#exchanges.splice(0, answeredCount);
+    if (chunks.length > 0) {
+      this.#isDrained = this.#stream.write(chunks);
+      this.#lastActiveMs = this.#clock.nowMs();
+    }
+    this.#parts.budget.give(answeredBytes);
+    this.#startRequests();
+    this.#endIfAnswered();
+  }
+
+  #updateReading(): void {
+    if (this.#isClosed) return;
+    const { budget } = this.#parts;
+    const shouldRead = this.#inbox.length === 0 && this.#isDrained && !budget.isExceeded;
+    if (budget.isExceeded) budget.onRoom(this, () => this.#updateReading());
+    if (shouldRead === this.#isReading) return;
+    this.#isReading = shouldRead;
+    if (shouldRead) this.#stream.resume();
+    else this.#stream.pause();
+  }
+
+  #endIfAnswered(): void {
+    if (this.#isEnding && this.#exchanges.length === 0) this.#stream.end();
+  }
+
+  /** Bytes that are not the protocol's, or a bug while answering: this connection ends, nothing else does. */
+  #refuse(error: unknown): void {
+    if (this.#isClosed) return;
+    const fields = { remote: this.remote, client: this.#client };
+    if (error instanceof WireError) {
+      this.#logger.warn({ ...fields, reason: error.message }, "closing a connection: malformed request");
+    } else {
+      this.#logger.error({ ...fields, error }, "closing a connection: its request could not be answered");
+    }
+    this.#stream.destroy();
+    this.#release(null);
+  }
+
+  #release(error: Error | null): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (error !== null) this.#logger.debug({ remote: this.remote, reason: error.message }, "connection lost");
+    this.#hurry();
+    const heldBytes = [
+      ...this.#exchanges.map(({ frameBytes }) => frameBytes),
+      ...this.#inbox.map(({ length }) => length),
+    ];
+    this.#parts.budget.give(heldBytes.reduce((sum, sizeBytes) => sum + sizeBytes, 0));
+    this.#exchanges = [];
+    this.#inbox = [];
+    this.#parts.budget.forget(this);
+    this.#parts.onClose();
+  }
+}

@@ -1,0 +1,139 @@
+/** What a handler of one API is, and what it is given for one request. */
+
+import type { Address, Clock, Logger } from "@millrace/base";
+import {
+  type Api,
+  type ErrorCode,
+  encodeResponse,
+  errorByCode,
+  KafkaError,
+  type Reader,
+  skipHeaderTags,
+  type VersionRange,
+} from "@millrace/protocol";
+import type { GroupCoordinator } from "./group-coordinator.ts";
+import type { ResolvedBrokerOptions } from "./options.ts";
+import type { ProducerIds } from "./producer-ids.ts";
+import type { TopicManager } from "./topic-manager.ts";
+
+/** A request of an API, as its handler reads it. */
+export type RequestOf<A> =
+  A extends Api<infer Request, infer _In, infer _Response, infer _ResponseIn> ? Request : never;
+/** A response of an API, as its handler writes it. */
+export type ResponseOf<A> =
+  A extends Api<infer _Request, infer _In, infer _Response, infer ResponseIn> ? ResponseIn : never;
+
+/** The broker's parts, as handlers see them. */
+export interface BrokerServices {
+  readonly clusterId: string;
+  readonly options: ResolvedBrokerOptions;
+  readonly topics: TopicManager;
+  readonly groups: GroupCoordinator;
+  readonly producerIds: ProducerIds;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** An API and the versions of it that clients are told of. */
+export interface AdvertisedApi {
+  readonly apiKey: number;
+  readonly minVersion: number;
+  readonly maxVersion: number;
+}
+
+/** One request's surroundings. */
+export interface RequestContext {
+  readonly version: number;
+  readonly clientId: string | null;
+  /** "host:port" of the client. */
+  readonly remote: string;
+  /** What this client is to connect to. */
+  readonly advertised: Address;
+  readonly advertisedApis: readonly AdvertisedApi[];
+  readonly broker: BrokerServices;
+  /**
+   * Calls back once when a request that waits should answer with what there is: another frame came on its connection,
+   * the connection closed, or the broker closes. Returns the function that takes the listener back.
+   */
+  onHurry(listener: () => void): () => void;
+  /** For requests without a response: closing is the only way to tell the client that one failed. */
+  closeConnection(reason: string): void;
+  /** Remembers what the client calls itself. */
+  identifyClient(name: string, version: string): void;
+}
+
+interface HandlerDefinition<Request, RequestInput, Response, ResponseInput> {
+  readonly api: Api<Request, RequestInput, Response, ResponseInput>;
+  /** What is advertised. */
+  readonly versions: readonly [min: number, max: number];
+  /**
+   * Whether the next request with such a handler may start before this one is answered. Only for handlers that take
+   * effect before they first wait, so that requests take effect in the order they came in.
+   */
+  readonly isPipelined?: boolean;
+  /** Null: no response is sent. */
+  handle(request: Request, context: RequestContext): ResponseInput | null | Promise<ResponseInput | null>;
+  /** The response that says that the whole request failed. Null: no response is sent. */
+  errorResponse(request: Request, errorCode: number, context: RequestContext): ResponseInput | null;
+}
+
+/** A handler with its types folded away: from a request's bytes to its response's. */
+export interface Handler {
+  readonly apiKey: number;
+  readonly name: string;
+  readonly versions: VersionRange;
+  readonly isPipelined: boolean;
+  /**
+   * reader: stands behind the client id. Returns one response frame for one gathered write, or null for no response.
+   *
+   * Rejects with WireError if the request is not what its version says.
+   */
+  answer(reader: Reader, correlationId: number, context: RequestContext): Promise<readonly Uint8Array[] | null>;
+}
+
+export function defineHandler<Request, RequestInput, Response, ResponseInput>(
+  definition: HandlerDefinition<Request, RequestInput, Response, ResponseInput>,
+): Handler {
+  const { api } = definition;
+  const [min, max] = definition.versions;
+  return {
+    apiKey: api.key,
+    name: api.name,
+    versions: { min, max },
+    isPipelined: definition.isPipelined === true,
+    async answer(reader, correlationId, context) {
+      const { version } = context;
+      if (version >= api.flexibleSince) skipHeaderTags(reader);
+      const request = api.request.decode(reader, version);
+      reader.expectEnd();
+      let response: ResponseInput | null;
+      try {
+        response = await definition.handle(request, context);
+      } catch (error) {
+        const errorCode = errorNumberOf(error, `${api.name} v${version}`, context.broker.logger);
+        response = definition.errorResponse(request, errorCode, context);
+      }
+      return response === null ? null : encodeResponse(api, version, correlationId, response);
+    },
+  };
+}
+
+export const NO_ERROR = 0;
+const UNKNOWN_SERVER_ERROR = -1;
+
+/** What to tell the client. An error that is not ours to expect is a bug: it is logged whole and the client learns no detail. */
+export function errorNumberOf(error: unknown, where: string, logger: Logger): number {
+  if (error instanceof KafkaError) return errorByCode(error.code).number;
+  logger.error({ error, where }, "a request failed for a reason that should not exist");
+  return UNKNOWN_SERVER_ERROR;
+}
+
+/** The sentence that goes with it, where a response has room for one. */
+export function errorMessageOf(error: unknown): string | null {
+  return error instanceof KafkaError ? error.message : null;
+}
+
+/** The number of a code of Kafka's table. */
+export function errorNumber(code: ErrorCode): number {
+  return errorByCode(code).number;
+}

@@ -1,0 +1,191 @@
+/**
+ * Fetch: record batches from an offset on, as they lie in the log; waits until there are enough.
+ *
+ * v4–17. Fetch sessions are refused by answering session 0, which clients take as an invitation to send whole requests.
+ * From v13 on topics go by their ids. There are no transactions yet: the last stable offset is the high watermark.
+ */
+
+import { fetchApi, KafkaError } from "@millrace/protocol";
+import {
+  defineHandler,
+  errorNumberOf,
+  NO_ERROR,
+  type RequestContext,
+  type RequestOf,
+  type ResponseOf,
+} from "../handler.ts";
+import type { PartitionLog } from "../log/partition-log.ts";
+import type { Topic } from "../topic.ts";
+import { checkLeaderEpoch } from "./leader-epoch.ts";
+
+type FetchRequest = RequestOf<typeof fetchApi>;
+type TopicRequest = FetchRequest["topics"][number];
+type PartitionRequest = TopicRequest["partitions"][number];
+type TopicResponse = ResponseOf<typeof fetchApi>["responses"][number];
+type PartitionResponse = TopicResponse["partitions"][number];
+
+const TOPIC_IDS_SINCE_VERSION = 13;
+const READ_COMMITTED = 1;
+
+/** What one pass over all partitions found. */
+interface Pass {
+  readonly responses: TopicResponse[];
+  /** Partitions that were read, and up to where they could be. */
+  readonly read: { readonly topic: Topic; readonly log: PartitionLog; readonly highWatermark: bigint }[];
+  sizeBytes: number;
+  hasError: boolean;
+}
+
+export const fetchHandler = defineHandler({
+  api: fetchApi,
+  versions: [4, 17],
+
+  async handle(request, context) {
+    if (request.sessionId !== 0) {
+      throw new KafkaError("FETCH_SESSION_ID_NOT_FOUND", `there is no fetch session ${request.sessionId}`);
+    }
+    let pass = await readAll(request, context);
+    if (isEnough(pass, request)) return { responses: pass.responses };
+    const wait = new FetchWait(request.maxWaitMs, context);
+    try {
+      while (!isEnough(pass, request) && !wait.isOver) {
+        await wait.forMore(pass);
+        pass = await readAll(request, context);
+      }
+      return { responses: pass.responses };
+    } finally {
+      wait.end();
+    }
+  },
+
+  errorResponse: (request, errorCode) => ({
+    errorCode,
+    // Before v7 there is no place for an error of the whole request.
+    responses: request.topics.map(({ topic, topicId, partitions }) => ({
+      topic,
+      topicId,
+      partitions: partitions.map(({ partition }) => failed(partition, errorCode)),
+    })),
+  }),
+});
+
+function isEnough(pass: Pass, request: FetchRequest): boolean {
+  return pass.hasError || pass.sizeBytes >= request.minBytes || request.maxWaitMs <= 0;
+}
+
+async function readAll(request: FetchRequest, context: RequestContext): Promise<Pass> {
+  const pass: Pass = { responses: [], read: [], sizeBytes: 0, hasError: false };
+  const maxBytes = Math.min(request.maxBytes, context.broker.options.fetchMaxBytes);
+  for (const asked of request.topics) {
+    const partitions: PartitionResponse[] = [];
+    for (const partition of asked.partitions) {
+      const restBytes = Math.max(0, maxBytes - pass.sizeBytes);
+      partitions.push(await readPartition(asked, partition, restBytes, request, context, pass));
+    }
+    pass.responses.push({ topic: asked.topic, topicId: asked.topicId, partitions });
+  }
+  return pass;
+}
+
+async function readPartition(
+  asked: TopicRequest,
+  { partition, currentLeaderEpoch, fetchOffset, lastFetchedEpoch, partitionMaxBytes }: PartitionRequest,
+  restBytes: number,
+  request: FetchRequest,
+  context: RequestContext,
+  pass: Pass,
+): Promise<PartitionResponse> {
+  try {
+    const topic = findTopic(asked, context);
+    const log = topic.partition(partition);
+    checkLeaderEpoch(currentLeaderEpoch, log);
+    const { highWatermark } = log;
+    pass.read.push({ topic, log, highWatermark });
+    const found = {
+      partitionIndex: partition,
+      errorCode: NO_ERROR,
+      highWatermark,
+      lastStableOffset: highWatermark,
+      logStartOffset: log.logStartOffset,
+      abortedTransactions: request.isolationLevel === READ_COMMITTED ? [] : null,
+    };
+    const divergingEpoch = divergence(log, fetchOffset, lastFetchedEpoch);
+    if (divergingEpoch !== null) {
+      pass.hasError = true;
+      return { ...found, divergingEpoch, records: [] };
+    }
+    // The first batch that there is goes out whole, however large: a consumer would never get past it otherwise (KIP-74).
+    const minOneBatch = pass.sizeBytes === 0;
+    const records = await log.read(fetchOffset, Math.min(partitionMaxBytes, restBytes), { minOneBatch });
+    for (const { length } of records) pass.sizeBytes += length;
+    return { ...found, records };
+  } catch (error) {
+    pass.hasError = true;
+    const name = asked.topic === "" ? asked.topicId : asked.topic;
+    return failed(partition, errorNumberOf(error, `fetch of ${name}-${partition}`, context.broker.logger));
+  }
+}
+
+function findTopic({ topic: name, topicId }: TopicRequest, { version, broker }: RequestContext): Topic {
+  if (version >= TOPIC_IDS_SINCE_VERSION) {
+    const topic = broker.topics.getById(topicId);
+    if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_ID", `there is no topic with id ${topicId}`);
+    return topic;
+  }
+  const topic = broker.topics.get(name);
+  if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
+  return topic;
+}
+
+/** Where the reader's past and ours part, if they do: it read records that a crash took back (KIP-595). */
+function divergence(log: PartitionLog, fetchOffset: bigint, lastFetchedEpoch: number) {
+  if (lastFetchedEpoch < 0) return null;
+  const { leaderEpoch, endOffset } = log.epochEndOffset(lastFetchedEpoch);
+  return leaderEpoch < lastFetchedEpoch || endOffset < fetchOffset ? { epoch: leaderEpoch, endOffset } : null;
+}
+
+function failed(partitionIndex: number, errorCode: number): PartitionResponse {
+  return { partitionIndex, errorCode, highWatermark: -1n, abortedTransactions: null, records: [] };
+}
+
+/** The wait of one fetch that found too little: until more can be read, its time is up, or it is told to hurry. */
+class FetchWait {
+  #isOver = false;
+  #wake: (() => void) | null = null;
+  readonly #cleanups: (() => void)[] = [];
+
+  constructor(maxWaitMs: number, context: RequestContext) {
+    const timer = context.broker.clock.schedule(maxWaitMs, () => this.#finish(), { background: true });
+    this.#cleanups.push(() => timer.cancel());
+    this.#cleanups.push(context.onHurry(() => this.#finish()));
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Resolves once any of these partitions has more than the pass saw, or the wait is over. */
+  async forMore(pass: Pass): Promise<void> {
+    const hasMore = () =>
+      pass.read.some(({ topic, log, highWatermark }) => topic.isDeleted || log.highWatermark > highWatermark);
+    if (this.#isOver || hasMore()) return;
+    const unsubscribes: (() => void)[] = [];
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      for (const { topic, log } of pass.read) {
+        unsubscribes.push(log.onFlushed(resolve), topic.onDelete(resolve));
+      }
+    });
+    this.#wake = null;
+    for (const unsubscribe of unsubscribes) unsubscribe();
+  }
+
+  end(): void {
+    for (const cleanup of this.#cleanups.splice(0)) cleanup();
+  }
+
+  #finish(): void {
+    this.#isOver = true;
+    this.#wake?.();
+  }
+}

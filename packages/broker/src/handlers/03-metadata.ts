@@ -1,0 +1,88 @@
+/**
+ * Metadata: the broker, its topics, and that it leads all their partitions.
+ *
+ * v0–12. An empty list asks for all topics in v0 and for none later, where null asks for all. Unknown topics are
+ * created where the broker and the client allow it; v0–3 always do. From v12 on topics may be asked for by id.
+ */
+
+import { KafkaError, metadataApi, NIL_UUID } from "@millrace/protocol";
+import { OFFSETS_TOPIC } from "../group-log.ts";
+import { defineHandler, errorNumberOf, NO_ERROR, type RequestContext, type RequestOf } from "../handler.ts";
+import type { Topic } from "../topic.ts";
+import { checkTopicName } from "../topic-manager.ts";
+
+type AskedTopic = NonNullable<RequestOf<typeof metadataApi>["topics"]>[number];
+
+export const metadataHandler = defineHandler({
+  api: metadataApi,
+  versions: [0, 12],
+
+  async handle(request, context) {
+    const { topics } = context.broker;
+    const asksForAll = request.topics === null || (context.version === 0 && request.topics.length === 0);
+    const described = asksForAll
+      ? topics.list().map((topic) => describe(topic, context))
+      : await Promise.all((request.topics ?? []).map((asked) => find(asked, request.allowAutoTopicCreation, context)));
+    return { ...describeBroker(context), topics: described };
+  },
+
+  errorResponse: (request, errorCode, context) => ({
+    ...describeBroker(context),
+    topics: (request.topics ?? []).map((asked) => failed(asked, errorCode)),
+  }),
+});
+
+function describeBroker({ broker, advertised }: RequestContext) {
+  const { nodeId } = broker.options;
+  const { host, port } = advertised;
+  // The controller must be one of the brokers: kafkajs fails on a controller that it cannot find among them.
+  return { brokers: [{ nodeId, host, port }], clusterId: broker.clusterId, controllerId: nodeId };
+}
+
+async function find(asked: AskedTopic, allowAutoTopicCreation: boolean, context: RequestContext) {
+  const { broker } = context;
+  try {
+    if (asked.name === null) {
+      const topic = broker.topics.getById(asked.topicId);
+      if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_ID", `there is no topic with id ${asked.topicId}`);
+      return describe(topic, context);
+    }
+    const topic = broker.topics.get(asked.name);
+    if (topic !== undefined) return describe(topic, context);
+    checkTopicName(asked.name);
+    if (!allowAutoTopicCreation || !broker.options.autoCreateTopics) {
+      throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${asked.name}`);
+    }
+    return describe(await create(asked.name, context), context);
+  } catch (error) {
+    return failed(asked, errorNumberOf(error, `metadata of ${asked.name ?? asked.topicId}`, broker.logger));
+  }
+}
+
+/** Made before the answer, so that the client needs not ask again: many a client takes "not yet" badly. */
+async function create(name: string, { broker }: RequestContext): Promise<Topic> {
+  if (name === OFFSETS_TOPIC) await broker.groups.prepare();
+  return broker.topics.getOrCreate({ name, partitions: broker.options.defaultPartitions, config: {} });
+}
+
+function describe(topic: Topic, { broker }: RequestContext) {
+  const { nodeId } = broker.options;
+  return {
+    errorCode: NO_ERROR,
+    name: topic.name,
+    topicId: topic.topicId,
+    isInternal: topic.isInternal,
+    partitions: topic.partitions.map((log, partitionIndex) => ({
+      errorCode: NO_ERROR,
+      partitionIndex,
+      leaderId: nodeId,
+      leaderEpoch: log.leaderEpoch,
+      replicaNodes: [nodeId],
+      isrNodes: [nodeId],
+    })),
+  };
+}
+
+function failed({ name, topicId }: AskedTopic, errorCode: number) {
+  return { errorCode, name, topicId: name === null ? topicId : NIL_UUID, partitions: [] };
+}

@@ -1,0 +1,51 @@
+/**
+ * OffsetCommit: how far a group has read, answered once it is on disk.
+ *
+ * v2–9. Offsets are kept as long as offsetsRetentionMs says, whatever v2–4 ask for.
+ */
+
+import { offsetCommitApi } from "@millrace/protocol";
+import type { PartitionCommit } from "../group-coordinator.ts";
+import { defineHandler, errorNumber, NO_ERROR, type RequestContext } from "../handler.ts";
+
+export const offsetCommitHandler = defineHandler({
+  api: offsetCommitApi,
+  versions: [2, 9],
+
+  async handle(request, context) {
+    const commits: PartitionCommit[] = [];
+    const topics = request.topics.map(({ name, partitions }) => ({
+      name,
+      partitions: partitions.map((asked) => {
+        const commit: PartitionCommit = {
+          topic: name,
+          partition: asked.partitionIndex,
+          offset: asked.committedOffset,
+          leaderEpoch: asked.committedLeaderEpoch,
+          metadata: asked.committedMetadata ?? "",
+        };
+        const errorCode = check(commit, context);
+        if (errorCode === NO_ERROR) commits.push(commit);
+        return { partitionIndex: asked.partitionIndex, errorCode };
+      }),
+    }));
+    const { groupId, memberId, groupInstanceId, generationIdOrMemberEpoch: generationId } = request;
+    await context.broker.groups.commit(groupId, { memberId, groupInstanceId, generationId }, commits);
+    return { topics };
+  },
+
+  errorResponse: (request, errorCode) => ({
+    topics: request.topics.map(({ name, partitions }) => ({
+      name,
+      partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
+    })),
+  }),
+});
+
+function check({ topic, partition, metadata }: PartitionCommit, { broker }: RequestContext): number {
+  if (broker.topics.get(topic)?.partitions[partition] === undefined) return errorNumber("UNKNOWN_TOPIC_OR_PARTITION");
+  if (Buffer.byteLength(metadata) > broker.options.offsetMetadataMaxBytes) {
+    return errorNumber("OFFSET_METADATA_TOO_LARGE");
+  }
+  return NO_ERROR;
+}

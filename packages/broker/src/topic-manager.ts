@@ -1,0 +1,465 @@
+/** All topics of the broker: created, found, changed and deleted; on disk before anybody is told. */
+
+import { join } from "node:path";
+import {
+  type Clock,
+  createDeferred,
+  type FileSystem,
+  type Logger,
+  type Random,
+  type Timer,
+  writeFully,
+} from "@millrace/base";
+import { KafkaError } from "@millrace/protocol";
+import { readJson, writeJson } from "./data-dir.ts";
+import { PARTITION_METADATA_FILE, partitionDirectoryName } from "./log/file-names.ts";
+import { PartitionLog } from "./log/partition-log.ts";
+import type { ResolvedBrokerOptions } from "./options.ts";
+import { Topic } from "./topic.ts";
+import { logSettingsOf, type TopicConfig } from "./topic-settings.ts";
+
+const TOPICS_FILE = "topics.json";
+const TOPICS_FILE_VERSION = 1;
+/** Partitions opened at the same time: enough to keep the thread pool busy, few enough for any file handle limit. */
+const PARALLEL_OPENS = 32;
+const MAX_NAME_LENGTH = 249;
+/** A folder on its way out: what is left of its name, and the id of the topic it belonged to. */
+const DELETED_FOLDER = /\.([A-Za-z0-9_-]{22})-delete$/;
+/** With the id and the suffix behind it, a folder's name stays within 255 bytes. */
+const DELETED_NAME_LENGTH = 200;
+
+/** What a topic is on disk. */
+interface TopicRecord {
+  readonly name: string;
+  readonly id: string;
+  readonly partitions: number;
+  readonly isInternal: boolean;
+  readonly config: TopicConfig;
+}
+
+export interface NewTopic {
+  readonly name: string;
+  readonly partitions: number;
+  readonly config: TopicConfig;
+  readonly isInternal?: boolean;
+}
+
+interface TopicManagerParts {
+  readonly dataDir: string;
+  readonly isCleanStart: boolean;
+  readonly options: ResolvedBrokerOptions;
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/**
+ * topics.json is the truth about which topics there are. A topic is made by writing it there first and its folders
+ * then: a crash between leaves folders to be made at the next start. It is deleted by renaming its folders first: a
+ * renamed folder finishes the deletion at the next start, so that a topic never comes back empty.
+ */
+export class TopicManager {
+  readonly #parts: TopicManagerParts;
+  readonly #topics = new Map<string, Topic>();
+  readonly #topicsById = new Map<string, Topic>();
+  /** What topics.json says or is about to say. */
+  readonly #records = new Map<string, TopicRecord>();
+  /** Names with "." as "_": metrics of two topics that differ only there would be the same (as in Kafka). */
+  readonly #collisionKeys = new Map<string, string>();
+  /** The last change under way of each name: changes of one topic happen one after the other. */
+  readonly #changes = new Map<string, Promise<unknown>>();
+  readonly #removals = new Set<Promise<void>>();
+  #saving: Promise<void> | null = null;
+  #nextSave: Promise<void> | null = null;
+  #retentionTimer: Timer | null = null;
+  #isClosed = false;
+
+  static async open(parts: TopicManagerParts): Promise<TopicManager> {
+    const manager = new TopicManager(parts);
+    await manager.#load();
+    manager.#watchRetention();
+    return manager;
+  }
+
+  private constructor(parts: TopicManagerParts) {
+    this.#parts = parts;
+  }
+
+  get(name: string): Topic | undefined {
+    return this.#topics.get(name);
+  }
+
+  getById(topicId: string): Topic | undefined {
+    return this.#topicsById.get(topicId);
+  }
+
+  list(): Topic[] {
+    return [...this.#topics.values()];
+  }
+
+  /**
+   * Throws a KafkaError if there can be no such topic: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS,
+   * INVALID_PARTITIONS.
+   */
+  check(topic: NewTopic): void {
+    checkTopicName(topic.name);
+    const limit = this.#parts.options.maxPartitionsPerTopic;
+    if (topic.partitions < 1 || topic.partitions > limit) {
+      throw new KafkaError("INVALID_PARTITIONS", `${topic.name}: ${topic.partitions} partitions; 1 to ${limit} may be`);
+    }
+    if (this.#records.has(topic.name)) {
+      throw new KafkaError("TOPIC_ALREADY_EXISTS", `topic ${topic.name} exists already`);
+    }
+    const collided = this.#collisionKeys.get(collisionKey(topic.name));
+    if (collided !== undefined) {
+      throw new KafkaError(
+        "INVALID_TOPIC_EXCEPTION",
+        `topic ${topic.name} collides with ${collided}: names must differ in more than "." and "_"`,
+      );
+    }
+  }
+
+  /** Resolves once the topic would outlive a crash and can be written to. Rejects as `check`, or KAFKA_STORAGE_ERROR. */
+  create(topic: NewTopic): Promise<Topic> {
+    return this.#change(topic.name, async () => {
+      this.check(topic);
+      const record: TopicRecord = {
+        name: topic.name,
+        id: this.#parts.random.bytes(16).toString("base64url"),
+        partitions: topic.partitions,
+        isInternal: topic.isInternal === true,
+        config: topic.config,
+      };
+      this.#remember(record);
+      try {
+        await this.#save();
+        return this.#show(record, await this.#openPartitions(record, 0));
+      } catch (error) {
+        this.#forget(record.name);
+        await this.#removeFolders(record).catch(() => {});
+        await this.#save().catch(() => {});
+        throw storageError(`create topic ${record.name}`, error);
+      }
+    });
+  }
+
+  /** The topic, made if it is not there. Of several that ask at once, one makes it. */
+  async getOrCreate(topic: NewTopic): Promise<Topic> {
+    const found = this.#topics.get(topic.name);
+    if (found !== undefined) return found;
+    try {
+      return await this.create(topic);
+    } catch (error) {
+      const made = this.#topics.get(topic.name);
+      if (made !== undefined) return made;
+      throw error;
+    }
+  }
+
+  /** Resolves once the topic is gone for good. Rejects with UNKNOWN_TOPIC_OR_PARTITION or KAFKA_STORAGE_ERROR. */
+  delete(name: string): Promise<void> {
+    return this.#change(name, async () => {
+      const topic = this.#known(name);
+      const record = this.#records.get(name);
+      this.#topics.delete(name);
+      this.#topicsById.delete(topic.topicId);
+      topic.markDeleted();
+      try {
+        await Promise.all(topic.partitions.map((log) => log.close()));
+        if (record !== undefined) await this.#removeFolders(record);
+        this.#forget(name);
+        await this.#save();
+      } catch (error) {
+        throw storageError(`delete topic ${name}`, error);
+      }
+    });
+  }
+
+  /** Adds partitions until there are so many. Rejects with INVALID_PARTITIONS if there are as many already. */
+  addPartitions(name: string, partitionCount: number): Promise<void> {
+    return this.#change(name, async () => {
+      const topic = this.#known(name);
+      const record = this.#records.get(name);
+      const limit = this.#parts.options.maxPartitionsPerTopic;
+      if (record === undefined || partitionCount <= record.partitions || partitionCount > limit) {
+        throw new KafkaError(
+          "INVALID_PARTITIONS",
+          `${name} has ${topic.partitions.length} partitions; it can have more, up to ${limit}, not ${partitionCount}`,
+        );
+      }
+      const grown = { ...record, partitions: partitionCount };
+      try {
+        this.#remember(grown);
+        await this.#save();
+        topic.partitions.push(...(await this.#openPartitions(grown, record.partitions)));
+      } catch (error) {
+        throw storageError(`add partitions to ${name}`, error);
+      }
+    });
+  }
+
+  /** Replaces the settings of a topic. Rejects with UNKNOWN_TOPIC_OR_PARTITION or KAFKA_STORAGE_ERROR. */
+  configure(name: string, config: TopicConfig): Promise<void> {
+    return this.#change(name, async () => {
+      const topic = this.#known(name);
+      const record = this.#records.get(name);
+      if (record === undefined) return;
+      try {
+        this.#remember({ ...record, config });
+        await this.#save();
+      } catch (error) {
+        this.#remember(record);
+        throw storageError(`configure ${name}`, error);
+      }
+      topic.config = config;
+      const settings = logSettingsOf(config, this.#parts.options);
+      for (const log of topic.partitions) log.applySettings(settings);
+    });
+  }
+
+  /** Closes all logs once they are flushed. May be called twice. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#retentionTimer?.cancel();
+    await Promise.allSettled(this.#changes.values());
+    await Promise.allSettled(this.#removals);
+    const closed = await Promise.allSettled(this.list().flatMap((topic) => topic.partitions.map((log) => log.close())));
+    const failed = closed.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw storageError("close the logs", failed.reason);
+  }
+
+  async #load(): Promise<void> {
+    const { dataDir, fileSystem, logger } = this.#parts;
+    const path = join(dataDir, TOPICS_FILE);
+    for (const record of readRecords(await readJson(fileSystem, path), path)) this.#remember(record);
+
+    const unfinished = (await fileSystem.list(dataDir)).filter((name) => DELETED_FOLDER.test(name));
+    for (const folder of unfinished) {
+      const topicId = DELETED_FOLDER.exec(folder)?.[1];
+      const record = [...this.#records.values()].find(({ id }) => id === topicId);
+      if (record === undefined) continue;
+      logger.info({ topic: record.name }, "finishing the deletion of a topic");
+      await this.#removeFolders(record);
+      this.#forget(record.name);
+    }
+    if (unfinished.length > 0) await this.#save();
+    for (const folder of unfinished) this.#removeLater(join(dataDir, folder));
+
+    const records = [...this.#records.values()];
+    const opened = await mapParallel(records, PARALLEL_OPENS, async (record) => ({
+      record,
+      partitions: await this.#openPartitions(record, 0),
+    }));
+    for (const { record, partitions } of opened) this.#show(record, partitions);
+  }
+
+  #openPartitions(record: TopicRecord, firstPartition: number): Promise<PartitionLog[]> {
+    const { dataDir, fileSystem, clock, logger, isCleanStart, options } = this.#parts;
+    const settings = logSettingsOf(record.config, options);
+    const indexes = Array.from({ length: record.partitions - firstPartition }, (_, index) => firstPartition + index);
+    return mapParallel(indexes, PARALLEL_OPENS, async (partition) => {
+      const directory = join(dataDir, partitionDirectoryName(record.name, partition));
+      await this.#makeFolder(directory, record);
+      return PartitionLog.open({
+        directory,
+        topic: record.name,
+        partition,
+        fileSystem,
+        clock,
+        logger,
+        settings,
+        isCleanStart,
+      });
+    });
+  }
+
+  /** Kafka's partition.metadata is there for Kafka's tools and for people; topics.json is what we go by. */
+  async #makeFolder(directory: string, record: TopicRecord): Promise<void> {
+    const { fileSystem } = this.#parts;
+    const path = join(directory, PARTITION_METADATA_FILE);
+    if (await fileSystem.exists(path)) return;
+    await fileSystem.makeDirectory(directory);
+    const file = await fileSystem.open(path, "readWrite");
+    try {
+      await writeFully(file, [Buffer.from(`version: 0\ntopic_id: ${record.id}\n`)], 0);
+    } finally {
+      await file.close();
+    }
+  }
+
+  #show(record: TopicRecord, partitions: PartitionLog[]): Topic {
+    const { name, id, isInternal, config } = record;
+    const topic = new Topic({ name, topicId: id, isInternal, config, partitions });
+    this.#topics.set(name, topic);
+    this.#topicsById.set(id, topic);
+    return topic;
+  }
+
+  #known(name: string): Topic {
+    const topic = this.#topics.get(name);
+    if (topic !== undefined) return topic;
+    throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
+  }
+
+  #remember(record: TopicRecord): void {
+    this.#records.set(record.name, record);
+    this.#collisionKeys.set(collisionKey(record.name), record.name);
+  }
+
+  #forget(name: string): void {
+    this.#records.delete(name);
+    this.#collisionKeys.delete(collisionKey(name));
+  }
+
+  /** Renames the folders, for good; what is in them is removed when there is time. */
+  async #removeFolders(record: TopicRecord): Promise<void> {
+    const { dataDir, fileSystem } = this.#parts;
+    for (let partition = 0; partition < record.partitions; partition++) {
+      const folder = join(dataDir, partitionDirectoryName(record.name, partition));
+      if (!(await fileSystem.exists(folder))) continue;
+      const shortName = record.name.slice(0, DELETED_NAME_LENGTH);
+      const deleted = join(dataDir, `${partitionDirectoryName(shortName, partition)}.${record.id}-delete`);
+      await fileSystem.rename(folder, deleted);
+      this.#removeLater(deleted);
+    }
+    await fileSystem.syncDirectory(dataDir);
+  }
+
+  #removeLater(folder: string): void {
+    const removal: Promise<void> = this.#parts.fileSystem
+      .remove(folder)
+      .catch((error) => this.#parts.logger.warn({ folder, error }, "could not remove a deleted topic's folder"))
+      .finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+  }
+
+  /** Runs a change of a topic after those of the same name that came before it. */
+  async #change<T>(name: string, change: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new KafkaError("CLOSED", "the broker is closed");
+    const before = this.#changes.get(name);
+    const done = createDeferred<void>();
+    this.#changes.set(name, done.promise);
+    try {
+      await before;
+      return await change();
+    } finally {
+      if (this.#changes.get(name) === done.promise) this.#changes.delete(name);
+      done.resolve();
+    }
+  }
+
+  /** Writes topics.json. What changes while one write is under way goes into the next, one for all. */
+  #save(): Promise<void> {
+    if (this.#saving === null) {
+      this.#saving = this.#writeRecords().finally(() => {
+        this.#saving = null;
+      });
+      return this.#saving;
+    }
+    this.#nextSave ??= this.#saving
+      .catch(() => {})
+      .then(() => {
+        this.#nextSave = null;
+        return this.#save();
+      });
+    return this.#nextSave;
+  }
+
+  #writeRecords(): Promise<void> {
+    const { fileSystem, dataDir } = this.#parts;
+    return writeJson(fileSystem, join(dataDir, TOPICS_FILE), {
+      version: TOPICS_FILE_VERSION,
+      topics: [...this.#records.values()],
+    });
+  }
+
+  #watchRetention(): void {
+    const { clock, options } = this.#parts;
+    const next = () => {
+      if (!this.#isClosed) this.#watchRetention();
+    };
+    this.#retentionTimer = clock.schedule(
+      options.retentionCheckIntervalMs,
+      () => {
+        this.#enforceRetention().then(next, next);
+      },
+      { background: true },
+    );
+  }
+
+  async #enforceRetention(): Promise<void> {
+    for (const topic of this.list()) {
+      for (const log of topic.partitions) {
+        if (this.#isClosed || topic.isDeleted) break;
+        try {
+          await log.enforceRetention();
+        } catch (error) {
+          this.#parts.logger.warn({ topic: topic.name, error }, "could not delete old segments");
+        }
+      }
+    }
+  }
+}
+
+/** Throws KafkaError INVALID_TOPIC_EXCEPTION. Source: Kafka, org.apache.kafka.common.internals.Topic. */
+export function checkTopicName(name: string): void {
+  const problem = problemOfName(name);
+  if (problem !== null) throw new KafkaError("INVALID_TOPIC_EXCEPTION", `topic name "${name}" ${problem}`);
+}
+
+function problemOfName(name: string): string | null {
+  if (name === "") return "is empty";
+  if (name === "." || name === "..") return 'is "." or ".."';
+  if (name.length > MAX_NAME_LENGTH) return `is longer than ${MAX_NAME_LENGTH} characters`;
+  if (/^[A-Za-z0-9._-]+$/.test(name)) return null;
+  return 'has other characters than ASCII letters, digits, ".", "_" and "-"';
+}
+
+function collisionKey(name: string): string {
+  return name.replaceAll(".", "_");
+}
+
+function storageError(what: string, cause: unknown): KafkaError {
+  if (cause instanceof KafkaError) return cause;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new KafkaError("KAFKA_STORAGE_ERROR", `could not ${what}: ${reason}`, { cause });
+}
+
+function readRecords(file: Record<string, unknown> | null, path: string): TopicRecord[] {
+  if (file === null) return [];
+  const { topics } = file;
+  if (!Array.isArray(topics) || !topics.every(isTopicRecord)) {
+    throw new KafkaError("KAFKA_STORAGE_ERROR", `${path} is damaged: it does not hold a list of topics`);
+  }
+  return topics;
+}
+
+function isTopicRecord(value: unknown): value is TopicRecord {
+  if (typeof value !== "object" || value === null) return false;
+  const record: Partial<Record<keyof TopicRecord, unknown>> = value;
+  return (
+    typeof record.name === "string" &&
+    typeof record.id === "string" &&
+    typeof record.partitions === "number" &&
+    typeof record.isInternal === "boolean" &&
+    typeof record.config === "object" &&
+    record.config !== null
+  );
+}
+
+/** The results in the order of the items, with no more than `parallel` under way at a time. */
+async function mapParallel<Item, Result>(
+  items: readonly Item[],
+  parallel: number,
+  map: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = new Array(items.length);
+  const rest = items.entries();
+  const worker = async () => {
+    for (const [index, item] of rest) results[index] = await map(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker));
+  return results;
+}
