@@ -9,14 +9,16 @@ import { Admin } from "@millrace/client";
  * Returns its address, once the topic is there; cpuMicros() is null for a broker that was not started here.
  */
 export async function openTarget(brokers, { topic, partitions }) {
-  if (brokers === "embedded" || brokers === "null") {
-    return startBroker(new URL(`brokers/${brokers}.mjs`, import.meta.url), topic, partitions);
-  }
-  await createTopic(brokers, topic, partitions);
-  return { address: brokers, cpuMicros: async () => null, close: async () => {} };
+  const isStartedHere = brokers === "embedded" || brokers === "null";
+  const target = isStartedHere
+    ? await startBroker(new URL(`brokers/${brokers}.mjs`, import.meta.url), partitions)
+    : { address: brokers, cpuMicros: async () => null, close: async () => {} };
+  // The null broker says of any topic that it is there.
+  if (brokers !== "null") await createTopic(target.address, topic, partitions);
+  return target;
 }
 
-async function startBroker(script, topic, partitions) {
+async function startBroker(script, partitions) {
   const broker = fork(script, [String(partitions)]);
   const ended = new Promise((resolve) => broker.once("exit", resolve));
   const next = () =>
@@ -25,7 +27,6 @@ async function startBroker(script, topic, partitions) {
       void ended.then((code) => reject(new Error(`the broker ended with exit code ${code}`)));
     });
   const { address } = await next();
-  await createTopic(address, topic, partitions);
   return {
     address,
     async cpuMicros() {

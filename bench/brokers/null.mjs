@@ -3,7 +3,6 @@
 import { createServer } from "node:net";
 import {
   apiVersionsApi,
-  createTopicsApi,
   decodeRequestHeader,
   encodeResponse,
   FrameSplitter,
@@ -22,7 +21,6 @@ const versionsOf = new Map([
   [produceApi, [3, 12]],
   [metadataApi, [0, 9]],
   [apiVersionsApi, [0, 4]],
-  [createTopicsApi, [0, 4]],
   [initProducerIdApi, [0, 4]],
 ]);
 const apis = new Map([...versionsOf.keys()].map((api) => [api.key, api]));
@@ -63,8 +61,6 @@ function answer(api, request) {
       return acknowledge(request);
     case metadataApi:
       return metadata(request);
-    case createTopicsApi:
-      return { topics: request.topics.map(({ name }) => ({ name, errorCode: 0 })) };
     case initProducerIdApi:
       return { errorCode: 0, producerId: 1n, producerEpoch: 0 };
     default:
