@@ -35,7 +35,7 @@ const LEFTOVERS = [
 
 /** Returns what is wrong, a line each: "packages/x/src/y.ts:12: …". */
 export function tidy() {
-  return [...misplacedArrows(), ...unreachedFiles(), ...leftovers(), ...unfitLocks()];
+  return [...misplacedArrows(), ...unreachedFiles(), ...leftovers(), ...unfitLocks(), ...deadPaths()];
 }
 
 function* misplacedArrows() {
@@ -92,6 +92,18 @@ function* unfitLocks() {
       yield `${path}: holds registry addresses; .npmrc asks npm to leave them out`;
     for (const [missing] of missingFromLock(JSON.parse(read(path)).packages))
       yield `${path}: lacks ${missing}, so npm ci refuses it; run: node scripts/complete-lock.mjs ${path}`;
+  }
+}
+
+/** A document that names a file which is not there misleads whoever looks for it. */
+function* deadPaths() {
+  for (const path of textFiles().filter((name) => name.endsWith(".md"))) {
+    for (const [named] of read(path).matchAll(/(?<=`)(packages|scripts|bench|examples|docs)\/[\w./-]+(?=`)/g)) {
+      if (!existsSync(join(root, named))) yield `${path}: names ${named}, which is not there`;
+    }
+    for (const [, target] of read(path).matchAll(/\]\(([\w./-]+)(?:#[\w-]+)?\)/g)) {
+      if (!existsSync(join(root, dirname(path), target))) yield `${path}: links to ${target}, which is not there`;
+    }
   }
 }
 
