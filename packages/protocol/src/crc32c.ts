@@ -1,6 +1,6 @@
 /** CRC-32C (Castagnoli), the checksum of record batches: native where that is there and pays, else our own loop. */
 
-import { createRequire } from "node:module";
+import { optionalPackage } from "./optional-package.ts";
 
 /** Castagnoli's polynomial 0x1edc6f41, its bits reversed: the checksum takes the lowest bit of each byte first. */
 const REVERSED_POLYNOMIAL = 0x82f63b78;
@@ -21,24 +21,15 @@ const NATIVE_THRESHOLD_BYTES = 160;
  * seed: the CRC of what comes before these bytes, so that parts give what the whole gives.
  */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
-  if (bytes.length < NATIVE_THRESHOLD_BYTES) return portableCrc32c(bytes, seed);
-  native ??= loadNative();
-  return native(bytes, seed);
+  const faster = bytes.length < NATIVE_THRESHOLD_BYTES ? null : native();
+  return faster === null ? portableCrc32c(bytes, seed) : faster.crc32c(bytes, seed);
 }
 
-type Crc32c = (bytes: Uint8Array, seed: number) => number;
-
-let native: Crc32c | null = null;
-
-/** The optional package @node-rs/crc32; our own loop where it is not installed or has no binary for this machine. */
-function loadNative(): Crc32c {
-  try {
-    const loaded: { readonly crc32c: Crc32c } = createRequire(import.meta.url)("@node-rs/crc32");
-    return loaded.crc32c;
-  } catch {
-    return portableCrc32c;
-  }
+interface NativeCrc {
+  crc32c(bytes: Uint8Array, seed: number): number;
 }
+
+const native = optionalPackage<NativeCrc>("@node-rs/crc32");
 
 /** crc32c without native code. */
 export function portableCrc32c(bytes: Uint8Array, seed = 0): number {

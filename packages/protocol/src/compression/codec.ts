@@ -23,3 +23,8 @@ export function tooLarge(codec: string, limitBytes: number): KafkaError {
     `${codec}: the records decompress to more than ${formatBytes(limitBytes)}, the most that is allowed here`,
   );
 }
+
+/** The same bytes as a Buffer. */
+export function viewOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -11,13 +11,22 @@ export const gzipCodec: Codec = {
   compressSync: (bytes, level = constants.Z_DEFAULT_COMPRESSION) => gzipSync(bytes, { level }),
   compress: (bytes, level = constants.Z_DEFAULT_COMPRESSION) => gzipAsync(bytes, { level }),
   decompress(bytes, limitBytes) {
-    try {
-      return gunzipSync(bytes, { maxOutputLength: Math.max(limitBytes, 1) });
-    } catch (error) {
-      throw zlibError("gzip", error, limitBytes);
-    }
+    const result = gunzip(bytes, limitBytes);
+    if (result.length > limitBytes) throw tooLarge("gzip", limitBytes);
+    return result;
   },
 };
+
+function gunzip(bytes: Uint8Array, limitBytes: number): Buffer {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: Math.max(limitBytes, SMALLEST_LIMIT_BYTES) });
+  } catch (error) {
+    throw zlibError("gzip", error, limitBytes);
+  }
+}
+
+/** zlib takes no limit of 0. */
+export const SMALLEST_LIMIT_BYTES = 1;
 
 /** zlib's error in our words. */
 export function zlibError(codec: string, error: unknown, limitBytes: number): Error {

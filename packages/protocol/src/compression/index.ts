@@ -1,7 +1,7 @@
 /** The compressions that a record batch may have, behind one door. */
 
 import { assert } from "@millrace/base";
-import type { Codec } from "./codec.ts";
+import { type Codec, viewOf } from "./codec.ts";
 import { gzipCodec } from "./gzip.ts";
 import { lz4Codec } from "./lz4.ts";
 import { snappyCodec } from "./snappy.ts";
@@ -61,10 +61,6 @@ const noneCodec: Codec = {
   compress: async (bytes) => viewOf(bytes),
   decompress: viewOf,
 };
-
-function viewOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
 
 const codecs: Readonly<Record<CompressionType, Codec>> = {
   none: noneCodec,

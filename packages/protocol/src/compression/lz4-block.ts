@@ -14,7 +14,7 @@
  */
 
 import { corrupt } from "./codec.ts";
-import { byteAt, copyWithin, createHashTable, hashAt, matchLength, wordAt } from "./match-finder.ts";
+import { byteAt, copyBytes, copyWithin, createHashTable, hashAt, matchLength, wordAt } from "./match-finder.ts";
 
 const LONG_LENGTH = 15;
 const SHORTEST_MATCH_BYTES = 4;
@@ -65,7 +65,7 @@ function writeLiterals(bytes: Uint8Array, start: number, end: number, output: Ui
   const length = end - start;
   output[to++] = Math.min(length, LONG_LENGTH) << 4;
   if (length >= LONG_LENGTH) to = writeLength(length - LONG_LENGTH, output, to);
-  output.set(bytes.subarray(start, end), to);
+  copyBytes(bytes, start, output, to, length);
   return to + length;
 }
 
@@ -107,7 +107,7 @@ export function decompressBlock(block: Uint8Array, target: BlockTarget, onOverfl
     }
     if (literalLength > block.length - from) throw corrupt("lz4", "the block ends inside literals");
     if (literalLength > end - to) onOverflow();
-    copyLiterals(block, from, output, to, literalLength);
+    copyBytes(block, from, output, to, literalLength);
     from += literalLength;
     to += literalLength;
     if (from === block.length) return to;
@@ -141,12 +141,4 @@ function endOfLength(block: Uint8Array, start: number): number {
 
 function lengthOf(block: Uint8Array, start: number, end: number): number {
   return (end - 1 - start) * 255 + byteAt(block, end - 1);
-}
-
-/** Short copies are faster byte by byte than through a call. */
-const BYTEWISE_LIMIT = 32;
-
-function copyLiterals(block: Uint8Array, from: number, output: Uint8Array, to: number, length: number): void {
-  if (length > BYTEWISE_LIMIT) output.set(block.subarray(from, from + length), to);
-  else for (let index = 0; index < length; index++) output[to + index] = byteAt(block, from + index);
 }

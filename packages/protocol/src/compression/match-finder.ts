@@ -37,8 +37,14 @@ export function matchLength(bytes: Uint8Array, a: number, b: number, end: number
   return b - start;
 }
 
-/** Short copies are faster byte by byte than through a call. */
+/** Short copies are faster byte by byte than through a call and a view. */
 const BYTEWISE_LIMIT = 48;
+
+/** Copies between different buffers. */
+export function copyBytes(source: Uint8Array, from: number, target: Uint8Array, to: number, length: number): void {
+  if (length > BYTEWISE_LIMIT) target.set(source.subarray(from, from + length), to);
+  else for (let index = 0; index < length; index++) target[to + index] = byteAt(source, from + index);
+}
 
 /** Copies bytes that may still be being written: a source that overlaps its target repeats itself. */
 export function copyWithin(bytes: Uint8Array, from: number, to: number, length: number): void {

@@ -12,7 +12,7 @@
  */
 
 import { corrupt } from "./codec.ts";
-import { byteAt, copyWithin, createHashTable, hashAt, matchLength, wordAt } from "./match-finder.ts";
+import { byteAt, copyBytes, copyWithin, createHashTable, hashAt, matchLength, wordAt } from "./match-finder.ts";
 
 /** Three bytes make 64 at most: whatever declares more lies. */
 const EXPANSION_LIMIT = 64 / 3;
@@ -45,8 +45,9 @@ export function declaredSizeBytes(block: Uint8Array): number {
   throw corrupt("snappy", "the size has more than five bytes");
 }
 
-/** sizeBytes: what declaredSizeBytes gave for this block. */
-export function decompressBlock(block: Uint8Array, sizeBytes: number): Buffer {
+/** Throws CORRUPT_MESSAGE. The output is as large as the block declares; the caller has checked that. */
+export function decompressBlock(block: Uint8Array): Buffer {
+  const sizeBytes = declaredSizeBytes(block);
   const output = Buffer.allocUnsafe(sizeBytes);
   let from = block.findIndex((byte) => byte < 0x80) + 1;
   let to = 0;
@@ -63,7 +64,7 @@ export function decompressBlock(block: Uint8Array, sizeBytes: number): Buffer {
       }
       if (length > block.length - from) throw corrupt("snappy", "the block ends inside a literal");
       if (length > sizeBytes - to) throw corrupt("snappy", `more than the declared ${sizeBytes} bytes`);
-      output.set(block.subarray(from, from + length), to);
+      copyBytes(block, from, output, to, length);
       from += length;
       to += length;
       continue;
@@ -141,7 +142,7 @@ function writeLiteral(bytes: Uint8Array, start: number, end: number, output: Uin
     output[to++] = (length - 1) & 0xff;
     if (length > 256) output[to++] = (length - 1) >>> 8;
   }
-  output.set(bytes.subarray(start, end), to);
+  copyBytes(bytes, start, output, to, length);
   return to + length;
 }
 

@@ -1,7 +1,7 @@
 /** Snappy: read raw or in the framing of Java's xerial library, written raw. */
 
+import { optionalPackage } from "../optional-package.ts";
 import { type Codec, corrupt, tooLarge } from "./codec.ts";
-import { loadOptionalPackage } from "./optional-package.ts";
 import { compressBlock, declaredSizeBytes, decompressBlock } from "./snappy-block.ts";
 
 /** 82 "SNAPPY" 00, then two 32-bit versions that nobody has ever changed. */
@@ -14,35 +14,33 @@ const XERIAL_MAGIC_HEAD = 0x82534e41;
  * Raw is what librdkafka and franz-go write. Java, which writes xerial itself, has always read both, and so does every
  * client since; raw needs no cut into 32 KiB blocks.
  */
-export const snappyCodec: Codec = {
-  async load() {},
-  compressSync,
-  compress: async (bytes) => compressSync(bytes),
-  decompress,
-};
+export const snappyCodec = createSnappyCodec(optionalPackage<NativeSnappy>("snappy"));
 
-/** The part of the optional package snappy that we use: one raw block. */
-interface NativeSnappy {
+/** native: gives the package snappy, or null where there is none. */
+export function createSnappyCodec(native: () => NativeSnappy | null): Codec {
+  const compressSync = (bytes: Uint8Array) => native()?.compressSync(bytes) ?? compressBlock(bytes);
+  return {
+    async load() {},
+    compressSync,
+    compress: async (bytes) => compressSync(bytes),
+    decompress: (bytes, limitBytes) => decompress(bytes, limitBytes, native()),
+  };
+}
+
+/** The part of the package snappy that we use: one raw block. */
+export interface NativeSnappy {
   compressSync(bytes: Uint8Array): Buffer;
   uncompressSync(bytes: Uint8Array, options: { readonly asBuffer: true }): Buffer;
 }
 
-let native: NativeSnappy | null | undefined;
-
-function compressSync(bytes: Uint8Array): Buffer {
-  native ??= loadOptionalPackage<NativeSnappy>("snappy");
-  return native === null ? compressBlock(bytes) : native.compressSync(bytes);
-}
-
-function decompress(bytes: Uint8Array, limitBytes: number): Buffer {
+function decompress(bytes: Uint8Array, limitBytes: number, native: NativeSnappy | null): Buffer {
   const blocks = isXerial(bytes) ? xerialBlocks(bytes) : [bytes];
-  let sizeBytes = 0;
-  for (const block of blocks) sizeBytes += declaredSizeBytes(block);
+  const sizeBytes = blocks.reduce((sum, block) => sum + declaredSizeBytes(block), 0);
   if (sizeBytes > limitBytes) throw tooLarge("snappy", limitBytes);
   const [only] = blocks;
-  if (only !== undefined && blocks.length === 1) return uncompressOne(only, sizeBytes);
+  if (only !== undefined && blocks.length === 1) return uncompressBlock(only, native);
   return Buffer.concat(
-    blocks.map((block) => uncompressOne(block, declaredSizeBytes(block))),
+    blocks.map((block) => uncompressBlock(block, native)),
     sizeBytes,
   );
 }
@@ -77,9 +75,8 @@ function xerialBlocks(bytes: Uint8Array): Uint8Array[] {
 }
 
 /** Safe for native code too: what the block declares was checked against what its bytes can hold. */
-function uncompressOne(block: Uint8Array, sizeBytes: number): Buffer {
-  native ??= loadOptionalPackage<NativeSnappy>("snappy");
-  if (native === null) return decompressBlock(block, sizeBytes);
+function uncompressBlock(block: Uint8Array, native: NativeSnappy | null): Buffer {
+  if (native === null) return decompressBlock(block);
   try {
     return native.uncompressSync(block, { asBuffer: true });
   } catch (error) {

@@ -22,15 +22,21 @@ const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
 const BLOCK_LIMIT_BYTES = 128 * 1024;
 
+export interface ZstdFrame {
+  readonly bytes: Uint8Array;
+  /** The most that it can decompress to: exact where the frame tells it. */
+  readonly boundBytes: number;
+}
+
 /**
- * The most that the frames can decompress to: exact where they tell it.
+ * The frames that stand one behind the other, as views; skippable ones left out.
  *
- * Throws CORRUPT_MESSAGE if they do not end where the bytes end, MESSAGE_TOO_LARGE if they tell of more than the limit.
+ * Throws CORRUPT_MESSAGE if they do not end where the bytes end, MESSAGE_TOO_LARGE if one tells of more than the limit.
  */
-export function measureFrames(bytes: Uint8Array, limitBytes: number): number {
+export function readFrames(bytes: Uint8Array, limitBytes: number): ZstdFrame[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const frames: ZstdFrame[] = [];
   let at = 0;
-  let boundBytes = 0;
 
   const take = (sizeBytes: number): number => {
     const start = at;
@@ -75,12 +81,15 @@ export function measureFrames(bytes: Uint8Array, limitBytes: number): number {
   };
 
   do {
+    const start = at;
     const magic = number(4);
     if ((magic & SKIPPABLE_MAGIC_MASK) === SKIPPABLE_MAGIC) take(number(4));
-    else if (magic === MAGIC) boundBytes += measureFrame();
-    else throw corrupt("zstd", `expected the magic 28 b5 2f fd, found ${magic.toString(16)} at byte ${at - 4}`);
+    else if (magic === MAGIC) {
+      const boundBytes = measureFrame();
+      frames.push({ bytes: bytes.subarray(start, at), boundBytes });
+    } else throw corrupt("zstd", `expected the magic 28 b5 2f fd, found ${magic.toString(16)} at byte ${at - 4}`);
   } while (at < bytes.length);
-  return boundBytes;
+  return frames;
 }
 
 function readWindow(byte: number): number {

@@ -4,8 +4,8 @@ import { createRequire } from "node:module";
 import * as zlib from "node:zlib";
 import { assert } from "@millrace/base";
 import { type Codec, corrupt, tooLarge } from "./codec.ts";
-import { zlibError } from "./gzip.ts";
-import { measureFrames } from "./zstd-frame.ts";
+import { SMALLEST_LIMIT_BYTES, zlibError } from "./gzip.ts";
+import { readFrames, type ZstdFrame } from "./zstd-frame.ts";
 
 /** zstd's own default, and Kafka's. */
 const DEFAULT_LEVEL = 3;
@@ -38,14 +38,14 @@ function createNodeCodec(node: NodeZstd): Codec {
       new Promise((resolve, reject) => {
         node.zstdCompress(bytes, options(level), (error, result) => (error === null ? resolve(result) : reject(error)));
       }),
-    decompress(bytes, limitBytes) {
-      measureFrames(bytes, limitBytes);
-      try {
-        return node.zstdDecompressSync(bytes, { maxOutputLength: Math.max(limitBytes, 1) });
-      } catch (error) {
-        throw zlibError("zstd", error, limitBytes);
-      }
-    },
+    decompress: (bytes, limitBytes) =>
+      decompressFrames(bytes, limitBytes, (frame, restBytes) => {
+        try {
+          return node.zstdDecompressSync(frame.bytes, { maxOutputLength: Math.max(restBytes, SMALLEST_LIMIT_BYTES) });
+        } catch (error) {
+          throw zlibError("zstd", error, limitBytes);
+        }
+      }),
   };
 }
 
@@ -57,7 +57,7 @@ interface WasmZstd {
   decompress(bytes: Uint8Array, capacityBytes: number): Buffer;
 }
 
-function createWasmCodec(): Codec {
+export function createWasmCodec(): Codec {
   let wasm: WasmZstd | null = null;
   const loaded = (): WasmZstd => {
     assert(wasm !== null, 'zstd is not loaded: `await loadCodec("zstd")` comes first');
@@ -75,14 +75,31 @@ function createWasmCodec(): Codec {
       await load();
       return loaded().compress(bytes, level);
     },
-    decompress(bytes, limitBytes) {
-      const boundBytes = measureFrames(bytes, limitBytes);
-      try {
-        return loaded().decompress(bytes, Math.min(boundBytes, limitBytes));
-      } catch (error) {
-        if (boundBytes > limitBytes) throw tooLarge("zstd", limitBytes);
-        throw corrupt("zstd", error instanceof Error ? error.message : String(error), error);
-      }
-    },
+    decompress: (bytes, limitBytes) =>
+      decompressFrames(bytes, limitBytes, (frame, restBytes) => {
+        try {
+          return loaded().decompress(frame.bytes, Math.min(frame.boundBytes, restBytes));
+        } catch (error) {
+          if (frame.boundBytes > restBytes) throw tooLarge("zstd", limitBytes);
+          throw corrupt("zstd", error instanceof Error ? error.message : String(error), error);
+        }
+      }),
   };
+}
+
+/** Frame by frame, because Node's zstd stops behind the first and says nothing (24.21). */
+function decompressFrames(
+  bytes: Uint8Array,
+  limitBytes: number,
+  decompressOne: (frame: ZstdFrame, restBytes: number) => Buffer,
+): Buffer {
+  let restBytes = limitBytes;
+  const parts = readFrames(bytes, limitBytes).map((frame) => {
+    const part = decompressOne(frame, restBytes);
+    restBytes -= part.length;
+    if (restBytes < 0) throw tooLarge("zstd", limitBytes);
+    return part;
+  });
+  const [only] = parts;
+  return only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
 }
