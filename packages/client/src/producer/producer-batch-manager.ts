@@ -411,7 +411,7 @@ export class ProducerBatchManager {
 
   #wait(topic: TopicQueues, record: SerializedRecord): void {
     const { maxBlockMs, bufferMemory } = this.#options;
-    const sizeBytes = WAITER_OVERHEAD_BYTES + recordSizeLimitBytes(record.keySizeBytes, record.value, record.headers);
+    const sizeBytes = WAITER_OVERHEAD_BYTES + record.keySizeBytes + (record.value?.length ?? 0);
     const isAllowed = maxBlockMs > 0 && (this.#waitingBytes + sizeBytes <= bufferMemory || this.#waitingBytes === 0);
     const waiter: Waiter = { topic, record: detach(record), sizeBytes, sinceMs: this.#parts.clock.nowMs() };
     if (!isAllowed || !this.#waiters.push(waiter)) {

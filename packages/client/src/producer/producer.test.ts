@@ -1,0 +1,559 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { InProcessNetwork, SeededRandom, VirtualClock } from "@millrace/base";
+import { type ErrorCode, KafkaError, type Persisted } from "@millrace/protocol";
+import { type Fault, ScriptedBroker, ScriptedLog } from "@millrace/testing";
+import { SendBatchError } from "../errors.ts";
+import type { ProducerConfig } from "./options.ts";
+import { Producer } from "./producer.ts";
+
+/** Virtual time that no test reaches unless something hangs. */
+const LIMIT_MS = 600_000;
+
+let network: InProcessNetwork;
+let clock: VirtualClock;
+let broker: ScriptedBroker;
+let log: ScriptedLog;
+let producer: Producer;
+
+beforeEach(async () => {
+  network = new InProcessNetwork();
+  clock = new VirtualClock();
+  broker = await ScriptedBroker.listen(network);
+  log = new ScriptedLog().serve(broker);
+  serveTopic(1);
+});
+
+afterEach(async () => {
+  log.release();
+  await clock.runUntil(
+    producer.close({ timeoutMs: 1 }).catch(() => {}),
+    LIMIT_MS,
+  );
+  await broker.close();
+});
+
+function serveTopic(partitionCount: number): void {
+  const partitions = Array.from({ length: partitionCount }, () => ({ leaderId: 1 }));
+  broker.serveMetadata([{ nodeId: 1, address: broker.address }], { orders: partitions });
+}
+
+function create(config: ProducerConfig = {}): Producer {
+  producer = new Producer({
+    bootstrapServers: broker.server,
+    network,
+    clock,
+    random: new SeededRandom(1),
+    ...config,
+  });
+  return producer;
+}
+
+/** The promise's value, with virtual time running until it is there. */
+function soon<T>(promise: Promise<T>): Promise<T> {
+  return clock.runUntil(promise, LIMIT_MS);
+}
+
+/** A test looks at the promises when it is ready to: until then a rejection is not unhandled. */
+function sendAll(count: number, value = (index: number) => `v${index}`): Promise<unknown>[] {
+  return Array.from({ length: count }, (_, index) => {
+    const sent = producer.send({ topic: "orders", value: value(index) });
+    sent.catch(() => {});
+    return sent;
+  });
+}
+
+/** A producer whose connection, metadata and producer id are there, with one record, "first", acknowledged. */
+async function warm(config: ProducerConfig = {}): Promise<void> {
+  create(config);
+  await soon(producer.send({ topic: "orders", value: "first" }));
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<KafkaError> {
+  const error = await soon(
+    promise.then(
+      () => assert.fail("expected a rejection"),
+      (reason: unknown) => reason,
+    ),
+  );
+  assert.ok(error instanceof KafkaError, `expected a KafkaError, found ${String(error)}`);
+  return error;
+}
+
+async function assertFailure(promise: Promise<unknown>, code: ErrorCode, persisted: Persisted): Promise<void> {
+  const error = await failureOf(promise);
+  assert.equal(error.code, code, error.message);
+  assert.equal(error.persisted, persisted, error.message);
+}
+
+test("a record's metadata says where it landed", async () => {
+  create();
+
+  const metadata = await soon(producer.send({ topic: "orders", key: "user-1", value: "paid", timestamp: 1234 }));
+
+  assert.deepEqual(metadata.toJSON(), { topic: "orders", partition: 0, offset: "0", timestamp: 1234 });
+  const [record] = log.records("orders-0");
+  assert.deepEqual([record?.key?.toString(), record?.value?.toString()], ["user-1", "paid"]);
+});
+
+test("records sent in one turn of the event loop leave in one request", async () => {
+  await warm();
+
+  await soon(Promise.all(sendAll(100)));
+
+  assert.deepEqual(log.requests.at(-1), [{ partition: "orders-0", recordCount: 100 }]);
+});
+
+test("while a request is in flight, what comes in gathers in the next batch", async () => {
+  await warm({ maxInFlight: 1 });
+  log.plan({ kind: "hold" });
+
+  const early = sendAll(1);
+  await clock.advance(1);
+  const late = [...sendAll(1), ...sendAll(1)];
+  await clock.advance(1);
+  log.release();
+  await soon(Promise.all([...early, ...late]));
+
+  assert.deepEqual(
+    log.requests.slice(1).map((request) => request[0]?.recordCount),
+    [1, 2],
+  );
+});
+
+test("a trickle of records is sent lingerMs after the first, not the last", async () => {
+  await warm({ lingerMs: 50 });
+  const startMs = clock.nowMs();
+  const trickle: Promise<unknown>[] = [];
+
+  for (let index = 0; index < 5; index++) {
+    trickle.push(...sendAll(1));
+    await clock.advance(20);
+  }
+
+  assert.equal(log.requests.length, 2, `no request within ${clock.nowMs() - startMs} ms`);
+  await soon(Promise.all(trickle));
+});
+
+test("flush sends a lingering batch at once and waits for its answer", async () => {
+  await warm({ lingerMs: 60_000 - 1, requestTimeoutMs: 60_000 });
+  const startMs = clock.nowMs();
+
+  const sent = sendAll(3);
+  await soon(producer.flush());
+
+  assert.ok(clock.nowMs() - startMs < 1000);
+  assert.equal(producer.pendingCount, 0);
+  await Promise.all(sent);
+});
+
+test("null, empty and the text null are three values", async () => {
+  create();
+
+  await soon(
+    producer.sendBatch([
+      { topic: "orders", value: null },
+      { topic: "orders", value: "" },
+      { topic: "orders", value: "null" },
+      { topic: "orders" },
+    ]),
+  );
+
+  assert.deepEqual(
+    log.records("orders-0").map((record) => record.value?.toString() ?? null),
+    [null, "", "null", null],
+  );
+});
+
+test("headers keep their order, duplicates and nulls", async () => {
+  create();
+
+  const headers = [
+    ["b", "1"],
+    ["a", null],
+    ["b", Buffer.from([0xff])],
+  ] as const;
+  await soon(producer.send({ topic: "orders", value: "v", headers }));
+
+  assert.deepEqual(log.records("orders-0")[0]?.headers, [
+    ["b", Buffer.from("1")],
+    ["a", null],
+    ["b", Buffer.from([0xff])],
+  ]);
+});
+
+test("a record that its serializer refuses fails alone", async () => {
+  create({ valueSerializer: "json" });
+  const cyclic: Record<string, unknown> = {};
+  cyclic.self = cyclic;
+
+  const error = await failureOf(
+    producer.sendBatch([
+      { topic: "orders", value: { a: 1 } },
+      { topic: "orders", value: cyclic },
+      { topic: "orders", value: [2] },
+    ]),
+  );
+
+  assert.ok(error instanceof SendBatchError);
+  assert.equal(error.results[1] instanceof KafkaError && error.results[1].code, "SERIALIZATION_FAILED");
+  assert.deepEqual(log.values("orders-0"), ['{"a":1}', "[2]"]);
+});
+
+test("an async serializer does not change the order of records", async () => {
+  create({
+    valueSerializer: async (value: number) => {
+      await new Promise<void>((resolve) => clock.schedule(100 - value * 10, resolve));
+      return String(value);
+    },
+  });
+
+  await soon(Promise.all([0, 1, 2, 3].map((value) => producer.send({ topic: "orders", value }))));
+
+  assert.deepEqual(log.values("orders-0"), ["0", "1", "2", "3"]);
+});
+
+test("a value that is neither text nor bytes is refused, not guessed", async () => {
+  create();
+
+  await assertFailure(producer.send({ topic: "orders", value: 42 }), "SERIALIZATION_FAILED", "no");
+});
+
+test("a topic that is missing and may not be created is refused at once", async () => {
+  create({ allowAutoTopicCreation: false });
+  const startMs = clock.nowMs();
+
+  await assertFailure(producer.send({ topic: "missing", value: "v" }), "UNKNOWN_TOPIC_OR_PARTITION", "no");
+
+  assert.ok(clock.nowMs() - startMs < 1000);
+});
+
+test("a partition that the topic does not have is refused", async () => {
+  create();
+
+  await assertFailure(producer.send({ topic: "orders", partition: 7, value: "v" }), "UNKNOWN_TOPIC_OR_PARTITION", "no");
+});
+
+for (const fault of [
+  { kind: "refuse", code: "NOT_LEADER_OR_FOLLOWER" },
+  { kind: "refuse", code: "KAFKA_STORAGE_ERROR" },
+  { kind: "takeAndFail", code: "REQUEST_TIMED_OUT" },
+  { kind: "takeAndFail", code: "NOT_ENOUGH_REPLICAS_AFTER_APPEND" },
+  { kind: "loseAnswer" },
+  { kind: "cut" },
+] satisfies Fault[]) {
+  const name = `${fault.kind} ${"code" in fault ? fault.code : ""}`.trim();
+
+  test(`every record is in the log once and in order after: ${name}`, async () => {
+    await warm();
+    log.plan({ kind: "take" }, fault, { kind: "take" }, fault);
+
+    const sent: Promise<unknown>[] = [];
+    for (let turn = 0; turn < 8; turn++) {
+      sent.push(...sendAll(3, (index) => `${turn}.${index}`));
+      await clock.advance(1);
+    }
+    await soon(Promise.all(sent));
+
+    const expected = Array.from({ length: 8 }, (_, turn) => [0, 1, 2].map((index) => `${turn}.${index}`)).flat();
+    assert.deepEqual(log.values("orders-0"), ["first", ...expected]);
+  });
+}
+
+test("a broker that forgot the producer gets the rest under a new epoch, in order", async () => {
+  await warm();
+  log.plan({ kind: "refuse", code: "UNKNOWN_PRODUCER_ID" });
+
+  await soon(Promise.all(sendAll(3)));
+  await soon(Promise.all(sendAll(2, (index) => `w${index}`)));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "v0", "v1", "v2", "w0", "w1"]);
+});
+
+test("after a batch is refused for good, those behind it are written once, in order", async () => {
+  await warm();
+  log.plan({ kind: "refuse", code: "TOPIC_AUTHORIZATION_FAILED" });
+
+  const refused = sendAll(1, () => "refused");
+  await clock.advance(0);
+  const behind: Promise<unknown>[] = [];
+  for (let turn = 0; turn < 4; turn++) {
+    behind.push(...sendAll(1, () => `b${turn}`));
+    await clock.advance(0);
+  }
+
+  await assertFailure(refused[0] ?? Promise.resolve(), "TOPIC_AUTHORIZATION_FAILED", "no");
+  await soon(Promise.all(behind));
+  assert.deepEqual(log.values("orders-0"), ["first", "b0", "b1", "b2", "b3"]);
+});
+
+test("when a batch in doubt is given up, one behind it that is in the log already is not written again", async () => {
+  await warm({ deliveryTimeoutMs: 1000, requestTimeoutMs: 600, retryBackoffMs: 100 });
+  // Both are appended, and neither answer arrives; from then on nothing gets through until the first one's time is up.
+  log.plan({ kind: "hold" }, { kind: "loseAnswer" }, { kind: "cut" }, { kind: "cut" });
+
+  const first = sendAll(1, () => "a");
+  await clock.advance(400);
+  const second = sendAll(1, () => "b");
+  await assertFailure(first[0] ?? Promise.resolve(), "DELIVERY_TIMEOUT", "maybe");
+  await soon(Promise.all(second));
+  await soon(Promise.all(sendAll(1, () => "c")));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "a", "b", "c"]);
+});
+
+test("after a batch in doubt was given up, what follows is written under a new epoch", async () => {
+  await warm({ deliveryTimeoutMs: 1000, requestTimeoutMs: 600, retryBackoffMs: 100 });
+  log.plan(...Array.from({ length: 5 }, () => ({ kind: "cut" }) as const));
+
+  const lost = sendAll(1, () => "lost");
+  await assertFailure(lost[0] ?? Promise.resolve(), "DELIVERY_TIMEOUT", "maybe");
+  await soon(Promise.all(sendAll(1, () => "next")));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "next"]);
+});
+
+test("a batch that the broker finds too large is sent in parts, in order", async () => {
+  await warm();
+  log.maxBatchBytes = 1000;
+
+  const sent = await soon(
+    producer.sendBatch(Array.from({ length: 200 }, (_, index) => ({ topic: "orders", value: `value ${index}` }))),
+  );
+
+  assert.deepEqual(
+    log.values("orders-0").slice(1),
+    Array.from({ length: 200 }, (_, index) => `value ${index}`),
+  );
+  assert.deepEqual(
+    sent.map((metadata) => metadata.offset),
+    Array.from({ length: 200 }, (_, index) => BigInt(index + 1)),
+  );
+});
+
+test("one record that the broker finds too large is refused", async () => {
+  await warm();
+  log.maxBatchBytes = 1000;
+
+  await assertFailure(producer.send({ topic: "orders", value: "x".repeat(2000) }), "MESSAGE_TOO_LARGE", "no");
+});
+
+test("a record larger than maxRequestSize is refused before it is buffered, with both sizes", async () => {
+  await warm({ maxRequestSize: 2048 });
+
+  const error = await failureOf(producer.send({ topic: "orders", value: "x".repeat(3000) }));
+
+  assert.equal(error.code, "MESSAGE_TOO_LARGE");
+  assert.match(error.message, /3\d\d\d bytes; maxRequestSize is 2048/);
+});
+
+test("a broker that never answers: deadlines hold, and the outcome is told as unknown", async () => {
+  await warm({ deliveryTimeoutMs: 5000, requestTimeoutMs: 2000 });
+  log.plan(...Array.from({ length: 50 }, () => ({ kind: "hold" }) as const));
+  const startMs = clock.nowMs();
+
+  const sent = sendAll(1);
+  await assertFailure(sent[0] ?? Promise.resolve(), "DELIVERY_TIMEOUT", "maybe");
+
+  assert.ok(clock.nowMs() - startMs <= 5100, `took ${clock.nowMs() - startMs} ms`);
+});
+
+test("a broker that is away: a record that never left is surely not in the log", async () => {
+  await warm({ deliveryTimeoutMs: 5000, requestTimeoutMs: 2000 });
+  await broker.close();
+  await clock.advance(10);
+
+  await assertFailure(producer.send({ topic: "orders", value: "v" }), "DELIVERY_TIMEOUT", "no");
+});
+
+test("when bufferMemory is full, sends wait first come, first served", async () => {
+  await warm({ bufferMemory: 32 * 1024, maxInFlight: 1 });
+  log.plan({ kind: "hold" });
+
+  const sent = sendAll(40, (index) => `${index} ${"x".repeat(1000)}`);
+  await clock.advance(1);
+  assert.ok(producer.metrics().waitingRecords > 0);
+  assert.ok(producer.metrics().bufferBytes <= 32 * 1024);
+  assert.equal(producer.trySend({ topic: "orders", value: "no room" }), null);
+  log.release();
+  await soon(Promise.all(sent));
+
+  assert.deepEqual(
+    log
+      .values("orders-0")
+      .slice(1)
+      .map((value) => Number.parseInt(value, 10)),
+    Array.from({ length: 40 }, (_, index) => index),
+  );
+  assert.equal(producer.metrics().bufferBytes, 0);
+});
+
+test("who waits longer than maxBlockMs for room is told that the buffer is full", async () => {
+  await warm({ bufferMemory: 32 * 1024, maxBlockMs: 100, maxInFlight: 1 });
+  log.plan({ kind: "hold" });
+
+  const sent = sendAll(60, () => "x".repeat(1000));
+  const outcomes = Promise.allSettled(sent);
+  await clock.advance(200);
+  log.release();
+  const results = await soon(outcomes);
+
+  const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
+  assert.ok(errors.length > 0 && errors.length < 60);
+  assert.ok(errors.every((error) => error instanceof KafkaError && error.code === "BUFFER_EXHAUSTED"));
+});
+
+test("sends to a topic that is not known yet keep their order", async () => {
+  create();
+
+  await soon(Promise.all(sendAll(50)));
+
+  assert.deepEqual(
+    log.values("orders-0"),
+    Array.from({ length: 50 }, (_, index) => `v${index}`),
+  );
+});
+
+test("a produce resolves once buffered, and its delivery tells the fate", async () => {
+  await warm();
+  log.plan({ kind: "hold" });
+
+  const delivery = await soon(producer.produce({ topic: "orders", value: "v" }));
+  assert.equal(delivery.status, "pending");
+  await clock.advance(1);
+  log.release();
+
+  assert.equal((await soon(delivery.acknowledged)).offset, 1n);
+  assert.equal(delivery.status, "acknowledged");
+});
+
+test("callbacks run beside the promise, and one that throws does no harm", async () => {
+  await warm();
+  log.plan({ kind: "take" }, { kind: "refuse", code: "TOPIC_AUTHORIZATION_FAILED" });
+  const told: string[] = [];
+
+  await soon(
+    producer.send(
+      { topic: "orders", value: "v" },
+      {
+        onSuccess: (metadata) => {
+          told.push(`success ${metadata.offset}`);
+          throw new Error("from the callback");
+        },
+      },
+    ),
+  );
+  void producer.send({ topic: "orders", value: "v" }, { onError: (error) => void told.push(error.code) });
+  await soon(producer.flush());
+
+  assert.deepEqual(told, ["success 1", "TOPIC_AUTHORIZATION_FAILED"]);
+  assert.equal(producer.getCallbackStats().reused, 1);
+});
+
+test("after close nothing is taken, and a second close is the same promise", async () => {
+  await warm();
+
+  const closing = producer.close();
+  assert.equal(producer.close(), closing);
+  await soon(closing);
+
+  await assertFailure(producer.send({ topic: "orders", value: "v" }), "CLOSED", "no");
+});
+
+test("close sends what is buffered first", async () => {
+  await warm({ lingerMs: 1000 });
+
+  const sent = sendAll(3);
+  await soon(producer.close());
+
+  await Promise.all(sent);
+  assert.equal(log.values("orders-0").length, 4);
+});
+
+test("close past its timeout says how many it gave up, and tells each of them", async () => {
+  await warm();
+  log.plan({ kind: "hold" });
+  const sent = Promise.allSettled(sendAll(3));
+  await clock.advance(1);
+
+  const error = await failureOf(producer.close({ timeoutMs: 500 }));
+
+  assert.equal(error.code, "TIMED_OUT");
+  assert.match(error.message, /3 records/);
+  for (const result of await soon(sent)) {
+    assert.ok(result.status === "rejected" && result.reason instanceof KafkaError);
+    assert.deepEqual([result.reason.code, result.reason.persisted], ["CLOSED", "maybe"]);
+  }
+});
+
+test("purge throws away what has not left", async () => {
+  await warm({ lingerMs: 1000 });
+
+  const sent = Promise.allSettled(sendAll(3));
+  assert.equal(producer.purge(), 3);
+
+  for (const result of await soon(sent)) {
+    assert.ok(result.status === "rejected" && result.reason instanceof KafkaError);
+    assert.deepEqual([result.reason.code, result.reason.persisted], ["PURGED", "no"]);
+  }
+  await soon(Promise.all(sendAll(1)));
+});
+
+test("a leader that moves takes the partition's records with it", async () => {
+  const other = await ScriptedBroker.listen(network);
+  log.serve(other);
+  await warm();
+  const nodes = [
+    { nodeId: 1, address: broker.address },
+    { nodeId: 2, address: other.address },
+  ];
+  broker.serveMetadata(nodes, { orders: [{ leaderId: 2, leaderEpoch: 5 }] });
+  other.serveMetadata(nodes, { orders: [{ leaderId: 2, leaderEpoch: 5 }] });
+  log.plan({ kind: "refuse", code: "NOT_LEADER_OR_FOLLOWER" });
+
+  await soon(Promise.all(sendAll(5)));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "v0", "v1", "v2", "v3", "v4"]);
+  assert.ok(other.received.some((request) => request.apiName === "Produce"));
+  await other.close();
+});
+
+test("keys go to the partitions that Java's client chooses", async () => {
+  serveTopic(32);
+  create();
+
+  const metadata = await soon(
+    producer.send({ topic: "orders", key: "fd7af248-ce5c-46a5-93d7-1c0c9005b99d", value: "v" }),
+  );
+
+  assert.equal(metadata.partition, 26);
+});
+
+test("no more than five batches of a partition are in flight, whatever maxInFlight says", async () => {
+  await warm({ maxInFlight: 10 });
+  log.plan(...Array.from({ length: 20 }, () => ({ kind: "hold" }) as const));
+
+  const sent: Promise<unknown>[] = [];
+  for (let turn = 0; turn < 12; turn++) {
+    sent.push(...sendAll(1));
+    await clock.advance(0);
+  }
+  await clock.advance(1);
+
+  assert.equal(producer.metrics().inFlightRequests, 5);
+  for (let round = 0; round < 20; round++) {
+    log.release();
+    await clock.advance(1);
+  }
+  await soon(Promise.all(sent));
+});
+
+test("options that contradict each other are refused by name", () => {
+  create();
+  assert.throws(() => new Producer({ acks: 1, enableIdempotence: true }), /enableIdempotence needs acks=all/);
+  assert.throws(() => new Producer({ lingerMs: -1 }), /lingerMs is -1; it must be/);
+  assert.throws(
+    () => new Producer({ batchsize: 1 } as ProducerConfig),
+    /no option batchsize; did you mean batchSize\?/,
+  );
+});
