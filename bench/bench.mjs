@@ -50,7 +50,8 @@ async function runScenario({ cases, run }) {
       for (let round = 0; round < Number(values.rounds); round++) {
         for (const peer of peers) {
           const task = { ...settings, ...specifics, peer, brokers: target.address, run };
-          results.push({ ...specifics, peer, round, ...(await measure(task, target)) });
+          const result = await measure(task, target);
+          if (result !== null) results.push({ ...specifics, peer, round, ...result });
         }
       }
       showTable(specifics, peers, results);
@@ -63,7 +64,7 @@ async function runScenario({ cases, run }) {
   }
 }
 
-/** One measurement in a process of its own; its CPU and memory are nobody else's. */
+/** One measurement in a process of its own; its CPU and memory are nobody else's. Null for what the client cannot do. */
 async function measure(task, target) {
   const worker = fork(new URL("worker.mjs", import.meta.url), {
     // kafkajs sets timers with negative delays, which newer Nodes warn about.
@@ -76,7 +77,8 @@ async function measure(task, target) {
       void ended.then((code) => reject(new Error(`${task.peer} ended with exit code ${code}`)));
     });
   worker.send(task);
-  const { version } = await next(); // warm
+  const { version, isUnable } = await next(); // warm
+  if (isUnable) return null;
   const brokerBefore = await target.cpuMicros();
   worker.send("measure");
   const result = await next();
@@ -95,6 +97,10 @@ function showTable(specifics, peers, results) {
     const rounds = results.filter(
       (result) => result.peer === peer && Object.entries(specifics).every(([name, value]) => result[name] === value),
     );
+    if (rounds.length === 0) {
+      console.log(`| ${peer} | cannot | | | |`);
+      continue;
+    }
     const of = (name) => rounds.map((round) => round[name]);
     const rates = of("recordsPerSecond");
     const brokerCpu = rounds[0].brokerCpuMicros === null ? "–" : median(of("brokerCpuMicros")).toFixed(2);

@@ -16,6 +16,11 @@ process.once("message", async (task) => {
   const { connect } = await peers[task.peer]();
   const { drive } = await drivers[task.run]();
   const peer = await connect(task);
+  if (peer === null) {
+    process.send({ isUnable: true });
+    process.disconnect();
+    return;
+  }
   const tally = new Tally();
   const driving = drive(peer, task, tally);
 
