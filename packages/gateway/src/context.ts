@@ -1,0 +1,15 @@
+/** What the handlers work with: opened with the gateway, closed with it. */
+
+import type { Admin } from "@millrace/client";
+import type { Health } from "./health.ts";
+import type { GatewayOptions } from "./options.ts";
+import type { Producers } from "./producers.ts";
+import type { TopicDirectory } from "./topic-directory.ts";
+
+export interface GatewayContext {
+  readonly options: GatewayOptions;
+  readonly admin: Admin;
+  readonly producers: Producers;
+  readonly topics: TopicDirectory;
+  readonly health: Health;
+}

@@ -1,0 +1,103 @@
+/** What a request can be refused with: a status, a stable code, and the one envelope that every error answer has. */
+
+import { errorByCode, KafkaError } from "@millrace/protocol";
+
+/** One thing that is wrong, and where. */
+export interface ErrorDetail {
+  /** The record, counted from 0 in the order of the body. */
+  readonly index?: number;
+  readonly field?: string;
+  /** Place in the body, both from 1. */
+  readonly line?: number;
+  readonly column?: number;
+  readonly message: string;
+}
+
+interface Row {
+  readonly httpStatus: number;
+  readonly retriable: boolean;
+  /** What to do about it, in a sentence. */
+  readonly advice: string;
+}
+
+/** The codes that only the gateway has; all others are those of the Kafka error table. */
+export const requestErrors = {
+  INVALID_JSON: row(400, "Send JSON as RFC 8259 has it, in UTF-8 without a byte order mark."),
+  INVALID_BODY: row(400, "Give the body the shape and the types that /openapi.json describes."),
+  NO_RECORDS: row(400, 'Give at least one record in "records".'),
+  INVALID_PARAMETER: row(400, "Give the parameter one of the values that the message names."),
+  TOPIC_NOT_FOUND: row(404, "Create the topic with POST /api/topics, or check its name."),
+  NOT_FOUND: row(404, "Look up the path in /openapi.json."),
+  METHOD_NOT_ALLOWED: row(405, "Use one of the methods in the Allow header."),
+  ATOMIC_NOT_POSSIBLE: row(422, "Send fewer records, all to one partition, or leave out atomic."),
+  BODY_TOO_LARGE: row(413, "Send smaller bodies, or raise bodyLimitBytes."),
+  TOO_MANY_RECORDS: row(413, "Send fewer records a request, or raise recordLimit."),
+  UNSUPPORTED_ENCODING: row(415, "Send the body plain, or compressed with gzip, deflate, br or zstd."),
+  REQUEST_INCOMPLETE: row(408, "Send the whole request within requestTimeoutMs."),
+  SHUTTING_DOWN: row(503, "Send the request again, to another server or once this one is back.", true),
+  INTERNAL_ERROR: row(500, "Report it with the request id: this is a mistake in Millrace."),
+} as const satisfies Record<string, Row>;
+
+export type RequestErrorCode = keyof typeof requestErrors;
+
+function row(httpStatus: number, advice: string, retriable = false): Row {
+  return { httpStatus, retriable, advice };
+}
+
+export interface RequestErrorOptions {
+  readonly details?: readonly ErrorDetail[];
+  readonly cause?: unknown;
+}
+
+/** The whole request is refused; nothing of it was done. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  readonly code: RequestErrorCode;
+  readonly details: readonly ErrorDetail[];
+
+  constructor(code: RequestErrorCode, message: string, options: RequestErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.details = options.details ?? [];
+  }
+
+  get httpStatus(): number {
+    return requestErrors[this.code].httpStatus;
+  }
+}
+
+export function topicNotFound(topic: string): RequestError {
+  // The text is the document's own; the name stands in the details.
+  return new RequestError("TOPIC_NOT_FOUND", "topic not found", {
+    details: [{ field: "topic", message: `there is no topic ${topic}` }],
+  });
+}
+
+/** The body of every answer that refuses a request. */
+export interface ErrorEnvelope {
+  readonly error: string;
+  readonly code: string;
+  readonly requestId: string;
+  readonly details?: readonly ErrorDetail[];
+}
+
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly body: ErrorEnvelope;
+  readonly isRetriable: boolean;
+}
+
+/** Anything that a handler threw, as an answer. What is neither ours nor Kafka's is not shown: it may hold a secret. */
+export function errorAnswer(error: unknown, requestId: string): ErrorAnswer {
+  if (error instanceof RequestError) {
+    const { code, message, details, httpStatus } = error;
+    const body = { error: message, code, requestId, ...(details.length === 0 ? {} : { details }) };
+    return { status: httpStatus, body, isRetriable: requestErrors[code].retriable };
+  }
+  if (error instanceof KafkaError) {
+    const { code, message, retriable } = error;
+    return { status: errorByCode(code).httpStatus, body: { error: message, code, requestId }, isRetriable: retriable };
+  }
+  const body = { error: "something went wrong in the server", code: "INTERNAL_ERROR", requestId };
+  return { status: 500, body, isRetriable: false };
+}

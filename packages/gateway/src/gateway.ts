@@ -1,0 +1,85 @@
+/** Gateway: the HTTP Producer API as one thing to open and close. */
+
+import type { Address } from "@millrace/base";
+import { Admin } from "@millrace/client";
+import type { FastifyInstance } from "fastify";
+import type { GatewayContext } from "./context.ts";
+import { Health } from "./health.ts";
+import { type GatewayConfig, type GatewayOptions, gatewayOptions } from "./options.ts";
+import { Producers } from "./producers.ts";
+import { allRoutes } from "./routes.ts";
+import { createServer } from "./server.ts";
+import { TopicDirectory } from "./topic-directory.ts";
+
+export class Gateway {
+  readonly address: Address;
+  readonly #context: GatewayContext;
+  readonly #server: FastifyInstance;
+  #closing: Promise<void> | null = null;
+
+  private constructor(address: Address, context: GatewayContext, server: FastifyInstance) {
+    this.address = address;
+    this.#context = context;
+    this.#server = server;
+  }
+
+  /**
+   * Listens. Brokers need not be there yet: until they are, requests are answered with 503.
+   *
+   * Throws OptionError for a wrong option; rejects with Node's error (EADDRINUSE, EACCES) if it cannot listen.
+   */
+  static async open(config: GatewayConfig = {}): Promise<Gateway> {
+    const options = gatewayOptions.resolve(config);
+    const context = createContext(options);
+    const server = createServer(options, allRoutes(context));
+    try {
+      await server.listen({ host: options.host, port: options.port });
+    } catch (error) {
+      await closeContext(context);
+      throw error;
+    }
+    const bound = server.server.address();
+    const port = typeof bound === "object" && bound !== null ? bound.port : options.port;
+    return new Gateway({ host: options.host, port }, context, server);
+  }
+
+  /**
+   * Takes no new request, lets those under way end, and sends what is buffered; for at most closeTimeoutMs. May be
+   * called twice.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { options, health } = this.#context;
+    health.beginClosing();
+    const closed = this.#server.close();
+    const timer = options.clock.schedule(options.closeTimeoutMs, () => this.#server.server.closeAllConnections());
+    try {
+      await closed;
+    } finally {
+      timer.cancel();
+      await closeContext(this.#context);
+    }
+  }
+}
+
+function createContext(options: GatewayOptions): GatewayContext {
+  const { bootstrapServers, clientId, network, clock, random, logger, maxBlockMs } = options;
+  const admin = new Admin({ bootstrapServers, clientId, network, clock, random, logger, apiTimeoutMs: maxBlockMs });
+  const producers = new Producers(options);
+  const topics = new TopicDirectory({ admin, clock, logger, cacheMs: options.topicCacheMs });
+  const health = new Health({ admin, producers, clock });
+  return { options, admin, producers, topics, health };
+}
+
+async function closeContext(context: GatewayContext): Promise<void> {
+  await context.producers.close(context.options.closeTimeoutMs);
+  await context.admin.close();
+}

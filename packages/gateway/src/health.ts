@@ -1,0 +1,96 @@
+/** Health: whether this process lives, and whether it can take records. */
+
+import type { Clock } from "@millrace/base";
+import type { Admin } from "@millrace/client";
+import type { Producers } from "./producers.ts";
+
+/** An answer of the brokers counts for so long: probes come from several places. */
+const CHECK_MAX_AGE_MS = 1_000;
+/** A broker that takes longer to say that it is there counts as away. */
+const CHECK_TIMEOUT_MS = 2_000;
+/** Readiness goes before the buffer is full: a balancer needs time to look elsewhere. */
+const BUFFER_FILL_LIMIT = 0.9;
+
+export type HealthStatus = "healthy" | "degraded" | "unhealthy";
+
+interface ComponentHealth {
+  readonly status: HealthStatus;
+  readonly message: string;
+}
+
+export interface HealthReport {
+  readonly status: HealthStatus;
+  readonly components: { readonly cluster: ComponentHealth; readonly producer: ComponentHealth };
+}
+
+export interface HealthParts {
+  readonly admin: Pick<Admin, "describeCluster">;
+  readonly producers: Pick<Producers, "bufferFill">;
+  readonly clock: Clock;
+}
+
+export class Health {
+  readonly #parts: HealthParts;
+  #cluster: ComponentHealth = { status: "unhealthy", message: "not asked yet" };
+  #checkedAtMs = Number.NEGATIVE_INFINITY;
+  #check: Promise<void> | null = null;
+  #isClosing = false;
+
+  constructor(parts: HealthParts) {
+    this.#parts = parts;
+  }
+
+  /** From now on not ready, so that no new work is sent here. */
+  beginClosing(): void {
+    this.#isClosing = true;
+  }
+
+  async isReady(): Promise<boolean> {
+    return (await this.report()).status === "healthy";
+  }
+
+  async report(): Promise<HealthReport> {
+    await this.#checkCluster();
+    const producer = this.#producerHealth();
+    const isUnhealthy = this.#cluster.status === "unhealthy" || producer.status === "unhealthy";
+    const status = isUnhealthy ? "unhealthy" : producer.status;
+    return { status, components: { cluster: this.#cluster, producer } };
+  }
+
+  #producerHealth(): ComponentHealth {
+    if (this.#isClosing) return { status: "unhealthy", message: "shutting down" };
+    const fill = this.#parts.producers.bufferFill;
+    const message = `${Math.round(fill * 100)} % of the buffer is taken`;
+    return { status: fill > BUFFER_FILL_LIMIT ? "degraded" : "healthy", message };
+  }
+
+  /** Asks the brokers, unless somebody just did. */
+  #checkCluster(): Promise<void> {
+    if (this.#parts.clock.nowMs() - this.#checkedAtMs < CHECK_MAX_AGE_MS) return Promise.resolve();
+    this.#check ??= this.#askCluster().finally(() => {
+      this.#check = null;
+    });
+    return this.#check;
+  }
+
+  async #askCluster(): Promise<void> {
+    this.#cluster = await this.#clusterHealth();
+    this.#checkedAtMs = this.#parts.clock.nowMs();
+  }
+
+  #clusterHealth(): Promise<ComponentHealth> {
+    const { admin, clock } = this.#parts;
+    return new Promise((resolve) => {
+      const timer = clock.schedule(CHECK_TIMEOUT_MS, () => {
+        resolve({ status: "unhealthy", message: `no broker answered within ${CHECK_TIMEOUT_MS} ms` });
+      });
+      admin
+        .describeCluster()
+        .then(
+          ({ brokers }) => resolve({ status: "healthy", message: `${brokers.length} brokers` }),
+          (error: unknown) => resolve({ status: "unhealthy", message: error instanceof Error ? error.message : "" }),
+        )
+        .finally(() => timer.cancel());
+    });
+  }
+}

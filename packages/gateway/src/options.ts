@@ -1,0 +1,104 @@
+/** Every option of the gateway, once. */
+
+import {
+  count,
+  defineOptions,
+  KIBIBYTE,
+  MEBIBYTE,
+  millis,
+  type OptionsOf,
+  SECOND_MS,
+  sizeBytes,
+  text,
+} from "@millrace/base";
+import { commonOptions } from "@millrace/client/internal";
+
+export const gatewayOptions = defineOptions({
+  host: text({ default: "127.0.0.1", doc: "Address to listen on for HTTP." }),
+  port: count({ default: 8080, max: 65_535, doc: "Port to listen on for HTTP; 0 takes any that is free." }),
+  bootstrapServers: commonOptions.entries.bootstrapServers,
+  clientId: text({
+    default: "millrace-gateway",
+    kafka: "client.id",
+    doc: "The name by which brokers know this gateway.",
+  }),
+  bodyLimitBytes: sizeBytes({
+    default: 16 * MEBIBYTE,
+    min: 1,
+    doc: "Largest body of a request; a larger one is answered with 413. Holds for the inflated size too.",
+  }),
+  recordLimit: count({
+    default: 100_000,
+    min: 1,
+    doc: "Most records in one request; more are answered with 413.",
+  }),
+  messagesLimit: count({
+    default: 10_000,
+    min: 1,
+    doc: "Most messages that one read gives, whatever limit it asks for.",
+  }),
+  messagesLimitBytes: sizeBytes({
+    default: 16 * MEBIBYTE,
+    min: 1,
+    doc: "Where one read of messages ends, short of its limit, counted in bytes of keys and values; it gives at least one.",
+  }),
+  headerLimitBytes: sizeBytes({
+    default: 16 * KIBIBYTE,
+    min: KIBIBYTE,
+    doc: "Largest request line and headers together; more are answered with 431.",
+  }),
+  requestTimeoutMs: millis({
+    default: 60 * SECOND_MS,
+    min: 1,
+    doc: "Longest that a client may take to send one request, headers and body; then 408 and the connection is closed.",
+  }),
+  keepAliveTimeoutMs: millis({
+    default: 72 * SECOND_MS,
+    min: 1,
+    doc: "How long an idle connection is kept. Longer than the 60 s of most proxies, so that they close first.",
+  }),
+  deliveryTimeoutMs: millis({
+    default: 30 * SECOND_MS,
+    min: 1,
+    kafka: "delivery.timeout.ms",
+    doc: "Longest that records of a request may wait for their acknowledgement; then 504. A request may ask for less with timeout_ms.",
+  }),
+  maxBlockMs: millis({
+    default: 5 * SECOND_MS,
+    kafka: "max.block.ms",
+    doc: "Longest that a request waits for room in the buffer or for a topic's metadata; then 503.",
+  }),
+  bufferMemory: sizeBytes({
+    default: 32 * MEBIBYTE,
+    min: KIBIBYTE,
+    kafka: "buffer.memory",
+    doc: "Bytes of records that may wait to be sent, for all requests together.",
+  }),
+  lingerMs: millis({
+    default: 0,
+    kafka: "linger.ms",
+    doc: "How long a record waits for others to share a batch with, beyond what load makes it wait.",
+  }),
+  topicCacheMs: millis({
+    default: 5 * SECOND_MS,
+    min: 1,
+    doc: "How long a topic is taken to be there as it was before brokers are asked again, in the background.",
+  }),
+  closeTimeoutMs: millis({
+    default: 10 * SECOND_MS,
+    doc: "Longest that close waits for requests under way.",
+  }),
+  network: commonOptions.entries.network,
+  clock: commonOptions.entries.clock,
+  random: commonOptions.entries.random,
+  logger: commonOptions.entries.logger,
+});
+
+export type GatewayOptions = OptionsOf<typeof gatewayOptions.entries>;
+
+/** What a caller gives: all optional, the servers as text or list. */
+export type GatewayConfig = {
+  readonly [K in keyof GatewayOptions]?: K extends "bootstrapServers"
+    ? string | readonly string[]
+    : GatewayOptions[K] | undefined;
+};

@@ -1,0 +1,412 @@
+/** The body of a produce request, `{"records":[…]}`: checked, and each record's parts found, without parsing a value. */
+
+import { isUtf8 } from "node:buffer";
+import { type ErrorDetail, RequestError } from "./errors.ts";
+import { decodeBase64, type Format, formats, RecordFailure } from "./formats.ts";
+import {
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COMMA,
+  JsonSyntaxError,
+  locate,
+  MINUS,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+  skipColon,
+  skipString,
+  skipValue,
+  skipWhitespace,
+  unexpected,
+  ZERO,
+} from "./json/scanner.ts";
+import { hasEscape, stringBytes, stringText } from "./json/strings.ts";
+
+/** A place in the body; start is -1 where the field was left out. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** One record as it stands in the body. */
+export class ScannedRecord {
+  keyStart = -1;
+  keyEnd = -1;
+  valueStart = -1;
+  valueEnd = -1;
+  /** Null: the partitioner chooses. */
+  partition: number | null = null;
+  /** Milliseconds since the epoch; null: now. */
+  timestampMs: number | null = null;
+  headers: readonly ScannedHeader[] | null = null;
+  /** JSON source of what the answer carries back. */
+  id: string | null = null;
+  keyFormat: Format | null = null;
+  valueFormat: Format | null = null;
+  /** What is wrong with the content of a header; this record will fail. */
+  failure: RecordFailure | null = null;
+  /** Of what is stored, once it has been serialized; -1 for null. */
+  keySizeBytes = -1;
+  valueSizeBytes = -1;
+}
+
+export type ScannedHeader = readonly [name: string, value: Buffer | null];
+
+/** The type or shape of something is wrong: the whole request is refused. */
+class ShapeError extends Error {
+  readonly byteOffset: number;
+  readonly field: string;
+
+  constructor(field: string, expected: string, byteOffset: number) {
+    super(`${field} must be ${expected}`);
+    this.field = field;
+    this.byteOffset = byteOffset;
+  }
+}
+
+/**
+ * The records of an envelope, in order.
+ *
+ * Fields that are not known are checked as JSON and passed over. Throws RequestError (INVALID_JSON, INVALID_BODY with
+ * line, column and record; NO_RECORDS; TOO_MANY_RECORDS).
+ */
+export function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecord[] {
+  checkText(body);
+  const records: ScannedRecord[] = [];
+  const place = { isInRecord: false };
+  try {
+    let at = skipWhitespace(body, 0);
+    if (body[at] !== OPEN_BRACE) throw notAnObject(body, at, "the body");
+    at = skipWhitespace(body, at + 1);
+    let hasRecords = false;
+    while (body[at] !== CLOSE_BRACE) {
+      const nameStart = at;
+      const nameEnd = skipName(body, at);
+      const start = skipColon(body, nameEnd);
+      if (stringText(body, nameStart, nameEnd) === "records") {
+        if (hasRecords) throw new ShapeError("records", "given once", nameStart);
+        hasRecords = true;
+        at = scanRecords(body, start, records, recordLimit, place);
+      } else at = skipValue(body, start);
+      at = skipToNext(body, at, CLOSE_BRACE, '"," or "}"');
+    }
+    at = skipWhitespace(body, at + 1);
+    if (at < body.length) throw unexpected(body, at, "the end");
+  } catch (error) {
+    throw bodyError(body, error, place.isInRecord ? records.length : null);
+  }
+  if (records.length === 0) throw new RequestError("NO_RECORDS", "no records to produce");
+  return records;
+}
+
+function scanRecords(
+  body: Buffer,
+  at: number,
+  records: ScannedRecord[],
+  recordLimit: number,
+  place: { isInRecord: boolean },
+): number {
+  if (body[at] !== OPEN_BRACKET) {
+    const end = skipValue(body, at);
+    if (isNull(body, at)) return end;
+    throw new ShapeError("records", "an array", at);
+  }
+  at = skipWhitespace(body, at + 1);
+  while (body[at] !== CLOSE_BRACKET) {
+    if (records.length >= recordLimit) {
+      throw new RequestError("TOO_MANY_RECORDS", `the body has more than ${recordLimit} records`);
+    }
+    place.isInRecord = true;
+    const record = new ScannedRecord();
+    at = scanRecord(body, at, record);
+    place.isInRecord = false;
+    records.push(record);
+    at = skipToNext(body, at, CLOSE_BRACKET, '"," or "]"');
+  }
+  return at + 1;
+}
+
+/** Fills in the record that starts here; returns the place behind it. */
+export function scanRecord(body: Buffer, at: number, record: ScannedRecord): number {
+  if (body[at] !== OPEN_BRACE) throw notAnObject(body, at, "a record");
+  at = skipWhitespace(body, at + 1);
+  let seen = 0;
+  while (body[at] !== CLOSE_BRACE) {
+    const nameStart = at;
+    const nameEnd = skipName(body, at);
+    const field = fieldOf(body, nameStart, nameEnd);
+    const start = skipColon(body, nameEnd);
+    at = skipValue(body, start);
+    if (field !== null) {
+      // The last one would win silently, and the sender would never learn that the first was lost.
+      if ((seen & field.bit) !== 0) throw new ShapeError(field.name, "given once", nameStart);
+      seen |= field.bit;
+      readField(record, field.name, body, start, at);
+    }
+    at = skipToNext(body, at, CLOSE_BRACE, '"," or "}"');
+  }
+  return at + 1;
+}
+
+function readField(record: ScannedRecord, field: FieldName, body: Buffer, start: number, end: number): void {
+  if (field === "key") {
+    record.keyStart = start;
+    record.keyEnd = end;
+  } else if (field === "value") {
+    record.valueStart = start;
+    record.valueEnd = end;
+  } else if (!isNull(body, start)) readOptionalField(record, field, body, start, end);
+}
+
+/** Fields in which null is the same as leaving them out. */
+function readOptionalField(
+  record: ScannedRecord,
+  field: Exclude<FieldName, "key" | "value">,
+  body: Buffer,
+  start: number,
+  end: number,
+): void {
+  switch (field) {
+    case "partition":
+      record.partition = readPartition(body, start, end);
+      return;
+    case "timestamp":
+      record.timestampMs = readTimestamp(body, start, end);
+      return;
+    case "headers":
+      readHeaders(record, body, start);
+      return;
+    case "id":
+      record.id = readId(body, start, end);
+      return;
+    case "keyFormat":
+      record.keyFormat = readFormat(field, body, start, end);
+      return;
+    case "valueFormat":
+      record.valueFormat = readFormat(field, body, start, end);
+      return;
+  }
+}
+
+const fieldNames = ["key", "value", "partition", "timestamp", "headers", "id", "keyFormat", "valueFormat"] as const;
+type FieldName = (typeof fieldNames)[number];
+
+interface Field {
+  readonly name: FieldName;
+  readonly bytes: Buffer;
+  readonly bit: number;
+}
+
+const fields: readonly Field[] = fieldNames.map((name, index) => ({ name, bytes: Buffer.from(name), bit: 1 << index }));
+const fieldsByLength: readonly (readonly Field[])[] = Array.from({ length: 12 }, (_, length) =>
+  fields.filter((field) => field.bytes.length === length),
+);
+
+/** The field with the name between these quotes; null if it is none of ours. */
+function fieldOf(body: Buffer, start: number, end: number): Field | null {
+  for (const field of fieldsByLength[end - start - 2] ?? []) {
+    if (isAt(body, start + 1, field.bytes)) return field;
+  }
+  if (!hasEscape(body, start, end)) return null;
+  const name = stringText(body, start, end);
+  return fields.find((field) => field.name === name) ?? null;
+}
+
+function isAt(body: Buffer, at: number, bytes: Buffer): boolean {
+  for (let index = 0; index < bytes.length; index++) if (body[at + index] !== bytes[index]) return false;
+  return true;
+}
+
+const INT32_MAX = 2 ** 31 - 1;
+
+function readPartition(body: Buffer, start: number, end: number): number {
+  const partition = wholeNumber(body, start, end);
+  if (partition !== null && Math.abs(partition) <= INT32_MAX) return partition;
+  throw new ShapeError("partition", "a whole number of 32 bits", start);
+}
+
+const ISO_TIME = /^(\d{4})-(\d\d)-(\d\d)T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
+
+function readTimestamp(body: Buffer, start: number, end: number): number {
+  const timestampMs = body[start] === QUOTE ? readIsoTime(stringText(body, start, end)) : wholeNumber(body, start, end);
+  if (timestampMs !== null && timestampMs >= 0) return timestampMs;
+  throw new ShapeError("timestamp", 'milliseconds since 1970 or a time like "2026-01-31T08:00:00Z"', start);
+}
+
+function readIsoTime(text: string): number | null {
+  const match = ISO_TIME.exec(text);
+  if (match === null) return null;
+  // Date.parse takes February 30th for March 2nd.
+  const day = new Date(Date.UTC(Number(match[1]), Number(match[2]) - 1, Number(match[3]))).getUTCDate();
+  const timestampMs = Date.parse(text);
+  return day === Number(match[3]) && Number.isFinite(timestampMs) ? timestampMs : null;
+}
+
+function readId(body: Buffer, start: number, end: number): string {
+  if (body[start] === QUOTE || wholeNumber(body, start, end) !== null) return body.toString("utf8", start, end);
+  throw new ShapeError("id", "a string or a whole number", start);
+}
+
+function readFormat(field: string, body: Buffer, start: number, end: number): Format {
+  const given = body[start] === QUOTE ? stringText(body, start, end) : null;
+  const format = formats.find((candidate) => candidate === given);
+  if (format !== undefined) return format;
+  throw new ShapeError(field, `one of ${formats.join(", ")}`, start);
+}
+
+/** Headers keep their order and their duplicates. The scanner has passed the JSON; only shapes are in question here. */
+function readHeaders(record: ScannedRecord, body: Buffer, start: number): void {
+  if (body[start] !== OPEN_BRACKET) throw new ShapeError("headers", "an array", start);
+  const headers: ScannedHeader[] = [];
+  let at = skipWhitespace(body, start + 1);
+  while (body[at] !== CLOSE_BRACKET) {
+    const field = `headers[${headers.length}]`;
+    if (body[at] !== OPEN_BRACE) throw new ShapeError(field, "an object", at);
+    const parts = { key: ABSENT, value: ABSENT, encoding: ABSENT };
+    const headerStart = at;
+    at = scanHeader(body, at, field, parts);
+    const header = readHeader(body, parts, field, headerStart);
+    if (header instanceof RecordFailure) record.failure ??= header;
+    else headers.push(header);
+    at = skipToNext(body, at, CLOSE_BRACKET, '"," or "]"');
+  }
+  record.headers = headers;
+}
+
+const ABSENT: Span = { start: -1, end: -1 };
+
+interface HeaderParts {
+  key: Span;
+  value: Span;
+  encoding: Span;
+}
+
+function scanHeader(body: Buffer, at: number, field: string, parts: HeaderParts): number {
+  at = skipWhitespace(body, at + 1);
+  while (body[at] !== CLOSE_BRACE) {
+    const nameStart = at;
+    const nameEnd = skipString(body, at);
+    const name = stringText(body, nameStart, nameEnd);
+    const start = skipColon(body, nameEnd);
+    at = skipValue(body, start);
+    if (name === "key" || name === "value" || name === "encoding") {
+      if (parts[name] !== ABSENT) throw new ShapeError(`${field}.${name}`, "given once", nameStart);
+      parts[name] = { start, end: at };
+    }
+    at = skipToNext(body, at, CLOSE_BRACE, '"," or "}"');
+  }
+  return at + 1;
+}
+
+function readHeader(body: Buffer, parts: HeaderParts, field: string, start: number): ScannedHeader | RecordFailure {
+  const { key, value, encoding } = parts;
+  if (body[key.start] !== QUOTE) throw new ShapeError(`${field}.key`, "a string", key === ABSENT ? start : key.start);
+  const name = stringBytes(body, key.start, key.end);
+  const isBase64 = readHeaderEncoding(body, encoding, field) === "base64";
+  if (name === null) return headerFailure(field, "its key has a lone surrogate, which UTF-8 cannot say");
+  if (value === ABSENT || isNull(body, value.start)) return [name.toString(), null];
+  if (body[value.start] !== QUOTE) throw new ShapeError(`${field}.value`, "a string or null", value.start);
+  const text = stringBytes(body, value.start, value.end);
+  if (text === null) return headerFailure(field, "its value has a lone surrogate, which UTF-8 cannot say");
+  if (!isBase64) return [name.toString(), text];
+  const bytes = decodeBase64(text);
+  return bytes instanceof RecordFailure ? headerFailure(field, bytes.message) : [name.toString(), bytes];
+}
+
+function readHeaderEncoding(body: Buffer, span: Span, field: string): "utf8" | "base64" {
+  if (span === ABSENT || isNull(body, span.start)) return "utf8";
+  const given = body[span.start] === QUOTE ? stringText(body, span.start, span.end) : null;
+  if (given === "utf8" || given === "base64") return given;
+  throw new ShapeError(`${field}.encoding`, '"utf8" or "base64"', span.start);
+}
+
+function headerFailure(field: string, message: string): RecordFailure {
+  return new RecordFailure("SERIALIZATION_FAILED", `serialize ${field}: ${message}`);
+}
+
+const LOWER_N = 0x6e;
+
+/** Of a value that the scanner has passed. */
+function isNull(body: Buffer, start: number): boolean {
+  return body[start] === LOWER_N;
+}
+
+/** The number between start and end, if it is written as a whole one and is one that JavaScript keeps exactly. */
+function wholeNumber(body: Buffer, start: number, end: number): number | null {
+  const isNegative = body[start] === MINUS;
+  let number = 0;
+  for (let at = isNegative ? start + 1 : start; at < end; at++) {
+    const digit = (body[at] ?? 0) - ZERO;
+    if (digit < 0 || digit > 9) return null;
+    number = number * 10 + digit;
+  }
+  if (number > Number.MAX_SAFE_INTEGER) return null;
+  return isNegative ? 0 - number : number;
+}
+
+function skipName(body: Buffer, at: number): number {
+  if (body[at] !== QUOTE) throw unexpected(body, at, "a name in quotes");
+  return skipString(body, at);
+}
+
+/** Behind a member: at the closer, or at what stands behind the comma, which may not be the closer. */
+function skipToNext(body: Buffer, at: number, closer: number, expected: string): number {
+  at = skipWhitespace(body, at);
+  if (body[at] === closer) return at;
+  if (body[at] !== COMMA) throw unexpected(body, at, expected);
+  at = skipWhitespace(body, at + 1);
+  if (body[at] === closer) throw unexpected(body, at, closer === CLOSE_BRACE ? "a name in quotes" : "a value");
+  return at;
+}
+
+/** A syntax error if what stands here is no JSON at all, else one of shape. */
+function notAnObject(body: Buffer, at: number, what: string): Error {
+  skipValue(body, at);
+  return new ShapeError(what, "an object", at);
+}
+
+const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
+
+/** Throws RequestError for a body that is no UTF-8, is empty, or begins with a byte order mark. */
+export function checkText(body: Buffer): void {
+  if (body.length === 0) throw bodyError(body, new JsonSyntaxError("it is empty", 0), null);
+  if (!isUtf8(body)) throw bodyError(body, new JsonSyntaxError("it is not UTF-8", firstInvalidUtf8(body)), null);
+  if (isAt(body, 0, BYTE_ORDER_MARK)) {
+    throw bodyError(body, new JsonSyntaxError("it begins with a byte order mark", 0), null);
+  }
+}
+
+const REPLACEMENT = "\ufffd";
+
+/** Where the decoder first puts its replacement character although none was sent. */
+function firstInvalidUtf8(body: Buffer): number {
+  const text = body.toString("utf8");
+  let byteOffset = 0;
+  let searched = 0;
+  for (let at = text.indexOf(REPLACEMENT); at >= 0; at = text.indexOf(REPLACEMENT, searched)) {
+    byteOffset += Buffer.byteLength(text.slice(searched, at));
+    if (body.toString("utf8", byteOffset, byteOffset + 3) !== REPLACEMENT || body[byteOffset] !== 0xef) break;
+    byteOffset += 3;
+    searched = at + 1;
+  }
+  return byteOffset;
+}
+
+/** What was thrown while reading the body, as the answer for the sender. index: the record that was being read. */
+export function bodyError(body: Buffer, error: unknown, index: number | null): unknown {
+  if (!(error instanceof JsonSyntaxError) && !(error instanceof ShapeError)) return error;
+  const { line, column } = locate(body, error.byteOffset);
+  const where = index === null ? "" : ` of record ${index}`;
+  const detail: ErrorDetail = {
+    ...(index === null ? {} : { index }),
+    ...(error instanceof ShapeError ? { field: error.field } : {}),
+    line,
+    column,
+    message: error.message,
+  };
+  return new RequestError(
+    error instanceof ShapeError ? "INVALID_BODY" : "INVALID_JSON",
+    `invalid request body: ${error.message} (line ${line}, column ${column}${where})`,
+    { details: [detail] },
+  );
+}

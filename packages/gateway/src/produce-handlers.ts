@@ -1,0 +1,114 @@
+/** The HTTP Producer API: records in, where each landed out. */
+
+import type { FastifyReply } from "fastify";
+import { Type } from "typebox";
+import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
+import type { GatewayContext } from "./context.ts";
+import { RequestError, topicNotFound } from "./errors.ts";
+import { inflateBody } from "./inflate.ts";
+import { scanEnvelope } from "./produce-body.ts";
+import { produceAnswer } from "./produce-response.ts";
+import { type ProduceSettings, produceQuery, readProduceSettings } from "./produce-settings.ts";
+import { ProducerContext } from "./producer-context.ts";
+import { defineRoute, type Route } from "./route.ts";
+import { topicParams } from "./schemas.ts";
+import { isUnknownTopic } from "./topic-directory.ts";
+
+export function produceRoutes(context: GatewayContext): Route[] {
+  return [
+    defineRoute({
+      method: "POST",
+      path: "/api/topics/{topic}/produce",
+      params: topicParams,
+      query: produceQuery,
+      isRawBody: true,
+      docs: {
+        tag: "Produce",
+        summary: "Produce records",
+        description:
+          "Stores the records and answers where each landed, in their order. A record that fails for its own content does not keep the others from being stored.",
+        bodyExample: { records: [{ key: "user-1", value: { amount: 12.5 } }] },
+        answers: {
+          200: {
+            description: "At least one record was stored, or each failed for its own content.",
+            schema: produceResult,
+            example: { offsets: [{ partition: 0, offset: 42, timestamp: 1_767_225_600_000 }] },
+          },
+          207: { description: "With status=strict: some records failed.", schema: produceResult },
+          404: { description: "There is no such topic." },
+          422: { description: "With status=strict: all records failed for their content.", schema: produceResult },
+          503: {
+            description: "None was stored: no broker can be reached, or the buffer is full.",
+            schema: produceResult,
+          },
+          504: { description: "None was acknowledged in time.", schema: produceResult },
+        },
+      },
+      handle: ({ params, query, request, reply }) =>
+        handleProduceBatch(context, params.topic, readProduceSettings(query), request.body, reply, request.headers),
+    }),
+  ];
+}
+
+const produceResult = Type.Object({
+  topic: Type.Optional(Type.String()),
+  succeeded: Type.Optional(Type.Integer({ description: "Given when a record failed, or with details=true." })),
+  failed: Type.Optional(Type.Integer()),
+  offsets: Type.Array(
+    Type.Object({
+      partition: Type.Integer({ description: "-1 for a failed record that named none." }),
+      offset: Type.Integer({ description: "-1 for a failed record." }),
+      timestamp: Type.Optional(Type.Integer({ description: "Milliseconds since 1970, as stored." })),
+      id: Type.Optional(Type.Union([Type.String(), Type.Integer()], { description: "As the record gave it." })),
+      index: Type.Optional(Type.Integer()),
+      error: Type.Optional(Type.String({ description: "Why the record failed, for people." })),
+      code: Type.Optional(Type.String({ description: "Why, for programs: stable." })),
+      retriable: Type.Optional(Type.Boolean({ description: "The same record may work later." })),
+      persisted: Type.Optional(
+        Type.String({ enum: ["no", "maybe"], description: "Whether it may be in the log all the same." }),
+      ),
+      serializedKeySize: Type.Optional(Type.Integer({ description: "Bytes; -1 for null." })),
+      serializedValueSize: Type.Optional(Type.Integer({ description: "Bytes; -1 for null." })),
+    }),
+  ),
+});
+
+async function handleProduceBatch(
+  context: GatewayContext,
+  topic: string,
+  settings: ProduceSettings,
+  body: unknown,
+  reply: FastifyReply,
+  headers: { readonly "content-encoding"?: string | undefined },
+): Promise<FastifyReply> {
+  const { options, topics, producers } = context;
+  // Before the body is looked at, as the document has it.
+  const partitionCount = topics.known(topic) ?? (await topics.find(topic));
+  if (settings.isAsync) {
+    throw new RequestError(
+      "INVALID_PARAMETER",
+      "async=true is not supported yet; leave it out to wait for the result",
+      {
+        details: [{ field: "async", message: "only false is accepted" }],
+      },
+    );
+  }
+  const plain = await inflateBody(body, headers["content-encoding"], options.bodyLimitBytes);
+  const records = scanEnvelope(plain, options.recordLimit);
+  const producerContext = new ProducerContext({
+    topic,
+    partitionCount,
+    settings,
+    producer: producers.withAcks(settings.acks),
+    clock: options.clock,
+  });
+  const outcomes = await producerContext.produceRecords(plain, records);
+  if (outcomes.some(isUnknownTopic)) {
+    // It was deleted since we last heard of it.
+    topics.forget(topic);
+    if (outcomes.every(isUnknownTopic)) throw topicNotFound(topic);
+  }
+  const answer = produceAnswer(topic, settings, records, outcomes);
+  if (answer.isRetriable) reply.header("retry-after", RETRY_AFTER_S);
+  return reply.code(answer.status).header("content-type", JSON_TYPE).send(answer.body);
+}

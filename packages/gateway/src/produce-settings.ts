@@ -1,0 +1,78 @@
+/** What a produce request asks for besides its records: the query, checked, with the defaults filled in. */
+
+import { type CompressionType, compressionTypes } from "@millrace/protocol";
+import { type Static, Type } from "typebox";
+import { type Format, formats } from "./formats.ts";
+import { choiceOf, flagOf, isSet } from "./schemas.ts";
+
+export const produceQuery = Type.Object({
+  "key.format": Type.Optional(choiceOf(formats, "How each key becomes bytes. Default: json.")),
+  "value.format": Type.Optional(choiceOf(formats, "How each value becomes bytes. Default: json.")),
+  compression: Type.Optional(
+    choiceOf(compressionTypes, "How the record batches are compressed, as Kafka does it. Default: none."),
+  ),
+  acks: Type.Optional(
+    choiceOf(
+      ["all", "1"],
+      "Who must have a record before it counts as stored: all in-sync replicas, or the leader alone. Default: all.",
+    ),
+  ),
+  timeout_ms: Type.Optional(
+    Type.String({
+      pattern: "^[1-9][0-9]{0,8}$",
+      description: "Longest wait for acknowledgements; what is not acknowledged by then is answered as failed.",
+    }),
+  ),
+  atomic: Type.Optional(flagOf("Store all records or none. Possible for one record.")),
+  details: Type.Optional(flagOf("Tell index and sizes of every record, not only what differs from success.")),
+  status: Type.Optional(
+    choiceOf(["strict"], "Answer 207 if some records failed, and 413, 422 or 5xx if all did, instead of 200."),
+  ),
+  async: Type.Optional(flagOf("Not supported yet: only false is accepted.")),
+});
+
+export type ProduceQuery = Static<typeof produceQuery>;
+
+export interface ProduceSettings {
+  readonly keyFormat: Format;
+  readonly valueFormat: Format;
+  readonly compression: CompressionType;
+  readonly acks: "all" | "1";
+  /** Null: as long as the gateway's deliveryTimeoutMs. */
+  readonly timeoutMs: number | null;
+  readonly isAtomic: boolean;
+  readonly isDetailed: boolean;
+  readonly isStrict: boolean;
+  readonly isAsync: boolean;
+}
+
+const defaults: ProduceSettings = {
+  keyFormat: "json",
+  valueFormat: "json",
+  compression: "none",
+  acks: "all",
+  timeoutMs: null,
+  isAtomic: false,
+  isDetailed: false,
+  isStrict: false,
+  isAsync: false,
+};
+
+export function readProduceSettings(query: ProduceQuery): ProduceSettings {
+  for (const _ in query) return withQuery(query);
+  return defaults;
+}
+
+function withQuery(query: ProduceQuery): ProduceSettings {
+  return {
+    keyFormat: query["key.format"] ?? defaults.keyFormat,
+    valueFormat: query["value.format"] ?? defaults.valueFormat,
+    compression: query.compression ?? defaults.compression,
+    acks: query.acks ?? defaults.acks,
+    timeoutMs: query.timeout_ms === undefined ? null : Number(query.timeout_ms),
+    isAtomic: isSet(query.atomic),
+    isDetailed: isSet(query.details),
+    isStrict: query.status === "strict",
+    isAsync: isSet(query.async),
+  };
+}

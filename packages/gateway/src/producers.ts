@@ -1,0 +1,57 @@
+/** Producers: the one producer that all requests share, and a second one for those that ask for acks=1. */
+
+import { Producer } from "@millrace/client";
+import type { GatewayOptions } from "./options.ts";
+
+export class Producers {
+  readonly #options: GatewayOptions;
+  readonly #all: Producer;
+  /** Opened when it is first asked for: most gateways never need it. */
+  #leader: Producer | null = null;
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    this.#all = this.#open("all");
+  }
+
+  withAcks(acks: "all" | "1"): Producer {
+    if (acks === "all") return this.#all;
+    this.#leader ??= this.#open("1");
+    return this.#leader;
+  }
+
+  /** Share of the buffer that is taken, 0 to 1. */
+  get bufferFill(): number {
+    return this.#all.metrics().bufferBytes / this.#options.bufferMemory;
+  }
+
+  /** Sends what is buffered, for at most timeoutMs; what is left then has failed. May be called twice. */
+  async close(timeoutMs: number): Promise<void> {
+    const producers = this.#leader === null ? [this.#all] : [this.#all, this.#leader];
+    await Promise.allSettled(producers.map((producer) => producer.close({ timeoutMs })));
+  }
+
+  #open(acks: "all" | "1"): Producer {
+    const { bootstrapServers, clientId, deliveryTimeoutMs, maxBlockMs, bufferMemory, lingerMs } = this.#options;
+    const { network, clock, random, logger } = this.#options;
+    return new Producer({
+      bootstrapServers,
+      clientId,
+      acks: acks === "all" ? -1 : 1,
+      deliveryTimeoutMs,
+      // A request must be given up in time for its records to be.
+      requestTimeoutMs: Math.min(REQUEST_TIMEOUT_MS, Math.max(1, deliveryTimeoutMs - lingerMs)),
+      maxBlockMs,
+      bufferMemory,
+      lingerMs,
+      allowAutoTopicCreation: false,
+      network,
+      clock,
+      random,
+      logger,
+    });
+  }
+}
+
+/** The producer's own default. */
+const REQUEST_TIMEOUT_MS = 30_000;

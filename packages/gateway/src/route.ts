@@ -1,0 +1,75 @@
+/** Route: one entry of the table from which come the server's routes, their checks, and openapi.json. */
+
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Static, TSchema } from "typebox";
+
+export interface RouteDocs {
+  readonly summary: string;
+  readonly description?: string;
+  readonly tag: "Produce" | "Topics" | "Messages" | "Health" | "About";
+  /** By status; of the errors, those that this route gives beside 400, 413 and 500. */
+  readonly answers: Readonly<Record<number, AnswerDocs>>;
+  /** A body that works as it is. */
+  readonly bodyExample?: unknown;
+}
+
+export interface AnswerDocs {
+  readonly description: string;
+  readonly schema?: TSchema;
+  readonly example?: unknown;
+}
+
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** As OpenAPI writes it: "/api/topics/{topic}". */
+  readonly path: string;
+  readonly docs: RouteDocs;
+  readonly params?: TSchema;
+  readonly query?: TSchema;
+  readonly body?: TSchema;
+  /** The handler reads the body's bytes itself: they are not parsed for it. */
+  readonly isRawBody?: boolean;
+  handle(request: FastifyRequest, reply: FastifyReply): unknown;
+}
+
+export interface Call<Params, Query, Body> {
+  readonly params: Params;
+  readonly query: Query;
+  readonly body: Body;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+type StaticOr<Schema, Otherwise> = Schema extends TSchema ? Static<Schema> : Otherwise;
+
+interface RouteSpec<Params, Query, Body> extends Omit<Route, "handle" | "params" | "query" | "body"> {
+  readonly params?: Params;
+  readonly query?: Query;
+  readonly body?: Body;
+  handle(call: Call<StaticOr<Params, unknown>, StaticOr<Query, unknown>, StaticOr<Body, unknown>>): unknown;
+}
+
+/** A route whose handler sees params, query and body with the types that its schemas have checked. */
+export function defineRoute<
+  Params extends TSchema | undefined = undefined,
+  Query extends TSchema | undefined = undefined,
+  Body extends TSchema | undefined = undefined,
+>(spec: RouteSpec<Params, Query, Body>): Route {
+  const { params, query, body, handle, ...rest } = spec;
+  return {
+    ...rest,
+    ...(params === undefined ? {} : { params }),
+    ...(query === undefined ? {} : { query }),
+    ...(body === undefined ? {} : { body }),
+    handle(request, reply) {
+      // Fastify has checked the three against these very schemas before it calls.
+      return handle({
+        params: request.params as StaticOr<Params, unknown>,
+        query: request.query as StaticOr<Query, unknown>,
+        body: request.body as StaticOr<Body, unknown>,
+        request,
+        reply,
+      });
+    },
+  };
+}

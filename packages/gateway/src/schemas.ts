@@ -1,0 +1,50 @@
+/** Pieces of schemas: what the routes have in common. A schema checks requests and stands in openapi.json. */
+
+import { type TUnsafe, Type } from "typebox";
+
+/** One of a few texts. As an enum, not as a union of constants: the error then names them all. */
+export function choiceOf<const Choices extends readonly string[]>(
+  choices: Choices,
+  description: string,
+): TUnsafe<Choices[number]> {
+  return Type.Unsafe<Choices[number]>({ type: "string", enum: [...choices], description });
+}
+
+const flagTexts = ["true", "false", "1", "0"] as const;
+export type FlagText = (typeof flagTexts)[number];
+
+/** A parameter that is on or off. */
+export function flagOf(description: string): TUnsafe<FlagText> {
+  return choiceOf(flagTexts, description);
+}
+
+export function isSet(flag: FlagText | undefined): boolean {
+  return flag === "true" || flag === "1";
+}
+
+/** A whole number in a query. */
+export function numberOf(description: string) {
+  return Type.String({ pattern: "^[0-9]{1,15}$", description });
+}
+
+export const topicParams = Type.Object({ topic: Type.String({ description: "The topic's name." }) });
+
+export const errorSchema = Type.Object(
+  {
+    error: Type.String({ description: "What is wrong, for people." }),
+    code: Type.String({ description: "What is wrong, for programs: stable." }),
+    requestId: Type.String(),
+    details: Type.Optional(
+      Type.Array(
+        Type.Object({
+          index: Type.Optional(Type.Integer({ description: "The record, counted from 0." })),
+          field: Type.Optional(Type.String()),
+          line: Type.Optional(Type.Integer()),
+          column: Type.Optional(Type.Integer()),
+          message: Type.String(),
+        }),
+      ),
+    ),
+  },
+  { description: "Why the request was refused." },
+);
