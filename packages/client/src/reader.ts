@@ -284,7 +284,8 @@ export class Reader {
     const error = errorByNumber(answer.errorCode);
     if (error.code === "OFFSET_OUT_OF_RANGE") throw await this.#outOfRange(partition, position, where);
     if (error.code !== "NONE") throw new BrokerError(error, where);
-    const aborted = new AbortedTransactions(answer.abortedTransactions ?? []);
+    const isCommittedOnly = options.isolationLevel === "read_committed";
+    const aborted = new AbortedTransactions(isCommittedOnly ? (answer.abortedTransactions ?? []) : []);
     return this.#decode(answer.records ?? EMPTY, position, aborted, answer.highWatermark);
   }
 

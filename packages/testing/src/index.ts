@@ -1,7 +1,9 @@
 /** Test support: brokers, scripted or real, the command as a process, and what tests wait with. */
 
+export * from "./admin-reader-suite.ts";
 export * from "./millrace-process.ts";
 export * from "./record-batches.ts";
 export * from "./scripted-broker.ts";
 export * from "./scripted-log.ts";
+export * from "./start-broker.ts";
 export * from "./wait-until.ts";

@@ -154,7 +154,8 @@ export class Metadata {
           return await until(this.#lookUp(name, options.allowAutoTopicCreation), signal);
         } catch (error) {
           if (signal.aborted) throw signal.reason;
-          if (!isWorthWaiting(error, options.allowAutoTopicCreation)) throw error;
+          if (isUnknownTopic(error) && !options.allowAutoTopicCreation) throw notThere(name);
+          if (!isRetriable(error)) throw error;
           lastError = error;
         }
         await sleep(clock, this.#backoffMs(attempt), signal);
@@ -401,8 +402,12 @@ function isSameList(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((item, index) => item === b[index]);
 }
 
-/** Whether asking again may give the topic. */
-function isWorthWaiting(error: unknown, allowAutoTopicCreation: boolean): boolean {
-  if (error instanceof BrokerError && error.code === "UNKNOWN_TOPIC_OR_PARTITION") return allowAutoTopicCreation;
-  return isRetriable(error);
+function isUnknownTopic(error: unknown): boolean {
+  return error instanceof BrokerError && error.code === "UNKNOWN_TOPIC_OR_PARTITION";
+}
+
+/** Kafka calls it retriable, for those who wait for the topic to be created. Nobody does here. */
+function notThere(name: string): BrokerError {
+  const entry = errorByCode("UNKNOWN_TOPIC_OR_PARTITION");
+  return new BrokerError(entry, `metadata of topic ${name}`, null, { retriable: false });
 }
