@@ -56,14 +56,14 @@ function install(folder) {
   process.stderr.write("Installing packages (npm ci) …\n");
   const { status, stderr } = runNpm(folder, ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
   if (status === 0) return;
-  process.stderr.write(stderr);
   const code = /code (E\w+)/.exec(stderr)?.[1] ?? `exit code ${status}`;
-  const isOffline = /E(NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|TIMEDOUT|NETUNREACH)/.test(stderr);
-  throw new BuildError(
-    isOffline
-      ? `npm could not reach its registry (${code}); connect this machine to the network and run the command again`
-      : `npm ci failed (${code}); npm's own lines above say why`,
-  );
+  if (/^E(NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|TIMEDOUT|NETUNREACH)$/.test(code)) {
+    throw new BuildError(
+      `npm could not reach its registry (${code}); connect this machine to the network and run the command again`,
+    );
+  }
+  process.stderr.write(stderr);
+  throw new BuildError(`npm ci failed (${code}); npm's own lines above say why`);
 }
 
 function runNpm(folder, args) {
