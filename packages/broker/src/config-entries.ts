@@ -1,7 +1,11 @@
 /** Settings as Kafka's tools show them: value, where it comes from, and what it may be. */
 
-import type { ResolvedBrokerOptions } from "./options.ts";
+import type { Option } from "@millrace/base";
+import { brokerOptions, type ResolvedBrokerOptions } from "./options.ts";
 import { type SettingType, type TopicConfig, topicSettings } from "./topic-settings.ts";
+
+/** Kafka's numbers for what has settings. Source: org.apache.kafka.common.config.ConfigResource. */
+export const RESOURCE = { topic: 2, broker: 4, brokerLogger: 8 } as const;
 
 /** Kafka's numbers for where a value comes from. Source: DescribeConfigsResponse. */
 export const CONFIG_SOURCE = { topic: 1, staticBroker: 4, default: 5 } as const;
@@ -39,4 +43,29 @@ export function topicConfigEntries(config: TopicConfig, options: ResolvedBrokerO
       defaultValue,
     };
   });
+}
+
+/** Those of the broker's options that Kafka has too, under Kafka's names. */
+export function brokerConfigEntries(options: ResolvedBrokerOptions): ConfigEntry[] {
+  const values: Readonly<Record<string, unknown>> = options;
+  const entries = new Map<string, ConfigEntry>();
+  for (const [name, option] of Object.entries<Option<unknown>>(brokerOptions.entries)) {
+    if (option.kafka === undefined || option.isCodeOnly === true) continue;
+    const value = String(values[name] ?? "");
+    const defaultValue = String(option.default ?? "");
+    entries.set(option.kafka, {
+      name: option.kafka,
+      value,
+      source: value === defaultValue ? CONFIG_SOURCE.default : CONFIG_SOURCE.staticBroker,
+      type: typeOf(option.default),
+      doc: option.doc,
+      defaultValue,
+    });
+  }
+  return [...entries.values()];
+}
+
+function typeOf(value: unknown): number {
+  if (typeof value === "boolean") return CONFIG_TYPE.boolean;
+  return typeof value === "number" ? CONFIG_TYPE.long : CONFIG_TYPE.string;
 }

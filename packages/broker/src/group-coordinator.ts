@@ -1,7 +1,7 @@
 /** All consumer groups: found or made by their id, their committed offsets, and what is forgotten when. */
 
 import { type Clock, type Logger, MINUTE_MS, type Random, type Timer } from "@millrace/base";
-import { KafkaError } from "@millrace/protocol";
+import { consumerProtocolSubscription, decodeForwardCompatible, KafkaError } from "@millrace/protocol";
 import {
   Group,
   type GroupSnapshot,
@@ -19,6 +19,9 @@ import type { TopicManager } from "./topic-manager.ts";
 
 /** How often groups and offsets that nobody needs any more are looked for; Kafka's offsets.retention.check.interval.ms. */
 const EXPIRY_CHECK_MS = 10 * MINUTE_MS;
+
+/** Of groups whose members are consumers of topics; Kafka Connect's and others' have types of their own. */
+const CONSUMER_PROTOCOL_TYPE = "consumer";
 
 /** What a group's consumers committed, by topic and partition. */
 export type OffsetsByTopic = ReadonlyMap<string, ReadonlyMap<number, CommittedOffset>>;
@@ -145,6 +148,19 @@ export class GroupCoordinator {
     const group = this.#groups.get(groupId)?.group;
     if (group === undefined) return null;
     return { ...listingOf(group), protocolName: group.protocolName ?? "", members: group.members };
+  }
+
+  /** What members read now, as they told each other. */
+  subscribedTopics(groupId: string): Set<string> {
+    const group = this.#groups.get(groupId)?.group;
+    const topics = new Set<string>();
+    if (group === undefined || group.protocolType !== CONSUMER_PROTOCOL_TYPE) return topics;
+    for (const { protocols } of group.members) {
+      for (const { metadata } of protocols) {
+        for (const topic of decodeForwardCompatible(consumerProtocolSubscription, metadata).topics) topics.add(topic);
+      }
+    }
+    return topics;
   }
 
   /** Rejects with GROUP_ID_NOT_FOUND or NON_EMPTY_GROUP. */

@@ -4,6 +4,8 @@ import { type BatchHeader, KafkaError } from "@millrace/protocol";
 
 /** Kafka's window: a producer has at most five requests in flight, so a retry is among the last five batches. */
 const BATCH_LIMIT = 5;
+/** Producers that a partition remembers. One more, and those that have been silent longest are forgotten. */
+const PRODUCER_LIMIT = 20_000;
 const SEQUENCE_LIMIT = 2 ** 31 - 1;
 
 export interface ProducerBatch {
@@ -70,7 +72,13 @@ export class ProducerState {
     return null;
   }
 
-  /** Takes a batch as its producer's last one. Also for replay: whatever is in the log was once checked. */
+  /** Takes a batch that was read from the log: it was checked when it was written. */
+  replay(header: BatchHeader, nowMs: number): void {
+    if (header.producerId < 0n || header.baseSequence < 0 || header.isControl) return;
+    this.advance(header, header.baseOffset, nowMs);
+  }
+
+  /** Takes a batch as its producer's last one. */
   advance(header: BatchHeader, baseOffset: bigint, nowMs: number): void {
     this.add(header.producerId, header.producerEpoch, nowMs, {
       firstSequence: header.baseSequence,
@@ -84,6 +92,7 @@ export class ProducerState {
   add(producerId: bigint, epoch: number, nowMs: number, batch: ProducerBatch): void {
     const entry = this.#entries.get(producerId);
     if (entry === undefined) {
+      if (this.#entries.size >= PRODUCER_LIMIT) this.#forgetOldest();
       this.#entries.set(producerId, { producerId, epoch, batches: [batch], lastAppendMs: nowMs });
       return;
     }
@@ -96,8 +105,10 @@ export class ProducerState {
     entry.lastAppendMs = nowMs;
   }
 
-  clear(): void {
-    this.#entries.clear();
+  /** Makes room by a tenth, so that not each new producer costs a walk through all. */
+  #forgetOldest(): void {
+    const byAge = [...this.#entries.values()].sort((a, b) => a.lastAppendMs - b.lastAppendMs);
+    for (const { producerId } of byAge.slice(0, PRODUCER_LIMIT / 10)) this.#entries.delete(producerId);
   }
 
   /** Forgets producers that wrote nothing since the time. */

@@ -126,7 +126,7 @@ export class TopicManager {
       this.check(topic);
       const record: TopicRecord = {
         name: topic.name,
-        id: this.#parts.random.bytes(16).toString("base64url"),
+        id: newTopicId(this.#parts.random),
         partitions: topic.partitions,
         isInternal: topic.isInternal === true,
         config: topic.config,
@@ -179,24 +179,31 @@ export class TopicManager {
   /** Adds partitions until there are so many. Rejects with INVALID_PARTITIONS if there are as many already. */
   addPartitions(name: string, partitionCount: number): Promise<void> {
     return this.#change(name, async () => {
+      this.checkPartitions(name, partitionCount);
       const topic = this.#known(name);
       const record = this.#records.get(name);
-      const limit = this.#parts.options.maxPartitionsPerTopic;
-      if (record === undefined || partitionCount <= record.partitions || partitionCount > limit) {
-        throw new KafkaError(
-          "INVALID_PARTITIONS",
-          `${name} has ${topic.partitions.length} partitions; it can have more, up to ${limit}, not ${partitionCount}`,
-        );
-      }
+      if (record === undefined) return;
       const grown = { ...record, partitions: partitionCount };
       try {
         this.#remember(grown);
         await this.#save();
         topic.partitions.push(...(await this.#openPartitions(grown, record.partitions)));
       } catch (error) {
+        this.#remember(record);
         throw storageError(`add partitions to ${name}`, error);
       }
     });
+  }
+
+  /** Throws what addPartitions would reject with. */
+  checkPartitions(name: string, partitionCount: number): void {
+    const { length } = this.#known(name).partitions;
+    const limit = this.#parts.options.maxPartitionsPerTopic;
+    if (partitionCount > length && partitionCount <= limit) return;
+    throw new KafkaError(
+      "INVALID_PARTITIONS",
+      `${name} has ${length} partitions; it can have more, up to ${limit}, not ${partitionCount}`,
+    );
   }
 
   /** Replaces the settings of a topic. Rejects with UNKNOWN_TOPIC_OR_PARTITION or KAFKA_STORAGE_ERROR. */
@@ -415,6 +422,14 @@ function problemOfName(name: string): string | null {
   if (name.length > MAX_NAME_LENGTH) return `is longer than ${MAX_NAME_LENGTH} characters`;
   if (/^[A-Za-z0-9._-]+$/.test(name)) return null;
   return 'has other characters than ASCII letters, digits, ".", "_" and "-"';
+}
+
+/** One that a command line does not take for an option. */
+function newTopicId(random: Random): string {
+  for (;;) {
+    const topicId = random.bytes(16).toString("base64url");
+    if (!topicId.startsWith("-")) return topicId;
+  }
 }
 
 function collisionKey(name: string): string {

@@ -1,0 +1,89 @@
+/**
+ * DescribeConfigs: all settings of topics and of the broker, with where each value comes from.
+ *
+ * v1–4. All, set or not: tools that write back what they read would lose the rest.
+ */
+
+import { describeConfigsApi, KafkaError } from "@millrace/protocol";
+import {
+  brokerConfigEntries,
+  CONFIG_SOURCE,
+  type ConfigEntry,
+  RESOURCE,
+  topicConfigEntries,
+} from "../config-entries.ts";
+import {
+  defineHandler,
+  errorMessageOf,
+  errorNumberOf,
+  NO_ERROR,
+  type RequestContext,
+  type RequestOf,
+} from "../handler.ts";
+
+type DescribeConfigsRequest = RequestOf<typeof describeConfigsApi>;
+type AskedResource = DescribeConfigsRequest["resources"][number];
+
+export const describeConfigsHandler = defineHandler({
+  api: describeConfigsApi,
+  versions: [1, 4],
+
+  handle: (request, context) => ({
+    results: request.resources.map((resource) => describe(resource, request, context)),
+  }),
+
+  errorResponse: (request, errorCode) => ({
+    results: request.resources.map(({ resourceType, resourceName }) => ({
+      errorCode,
+      resourceType,
+      resourceName,
+      configs: [],
+    })),
+  }),
+});
+
+function describe(asked: AskedResource, request: DescribeConfigsRequest, context: RequestContext) {
+  const { resourceType, resourceName, configurationKeys } = asked;
+  try {
+    const configs = entriesOf(asked, context)
+      .filter(({ name }) => configurationKeys === null || configurationKeys.includes(name))
+      .map((entry) => ({
+        name: entry.name,
+        value: entry.value,
+        readOnly: resourceType === RESOURCE.broker,
+        configSource: entry.source,
+        isSensitive: false,
+        synonyms: request.includeSynonyms ? synonymsOf(entry) : [],
+        configType: entry.type,
+        documentation: request.includeDocumentation ? entry.doc : null,
+      }));
+    return { errorCode: NO_ERROR, resourceType, resourceName, configs };
+  } catch (error) {
+    const errorCode = errorNumberOf(error, `describe configs of ${resourceName}`, context.broker.logger);
+    return { errorCode, errorMessage: errorMessageOf(error), resourceType, resourceName, configs: [] };
+  }
+}
+
+function entriesOf({ resourceType, resourceName }: AskedResource, { broker }: RequestContext): ConfigEntry[] {
+  if (resourceType === RESOURCE.topic) {
+    const topic = broker.topics.get(resourceName);
+    if (topic === undefined) {
+      throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${resourceName}`);
+    }
+    return topicConfigEntries(topic.config, broker.options);
+  }
+  if (resourceType === RESOURCE.broker) {
+    // No name stands for the defaults of all brokers, which nothing was ever set for.
+    if (resourceName === "") return [];
+    if (resourceName === String(broker.options.nodeId)) return brokerConfigEntries(broker.options);
+    throw new KafkaError("INVALID_REQUEST", `there is no broker ${resourceName}; this one is ${broker.options.nodeId}`);
+  }
+  if (resourceType === RESOURCE.brokerLogger) return [];
+  throw new KafkaError("INVALID_REQUEST", `resources of type ${resourceType} have no settings here`);
+}
+
+/** The value, and what it would be without it: from the nearest to the farthest. */
+function synonymsOf({ name, value, source, defaultValue }: ConfigEntry) {
+  const standard = { name, value: defaultValue, source: CONFIG_SOURCE.default };
+  return source === CONFIG_SOURCE.default ? [standard] : [{ name, value, source }, standard];
+}
