@@ -26,9 +26,8 @@ await runMain(() => {
     const project = join(folder, "project");
     cpSync(join(root, "examples", "packed-project"), project, { recursive: true });
     run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", ...tarballs], project);
-    run(process.execPath, ["produce.mjs"], project);
-    run(process.execPath, ["produce.cjs"], project);
-    run("npx", ["--no-install", "millrace", "--version"], project);
+    for (const script of ["produce.mjs", "produce.cjs"]) process.stdout.write(run(process.execPath, [script], project));
+    process.stdout.write(run("npx", ["--no-install", "millrace", "--version"], project));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -54,15 +53,15 @@ function pack(name, folder) {
   return join(folder, packed.filename);
 }
 
-/** Runs it to its end and returns its stdout; stderr goes where ours goes. */
+/** Runs it to its end and returns its stdout. Throws BuildError with all that it said if it failed. */
 function run(command, args, folder) {
-  const { status, stdout, error } = spawnSync(command, args, {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
     cwd: folder,
     encoding: "utf8",
     shell: process.platform === "win32",
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
   if (error) throw new BuildError(`${command} could not be started: ${error.message}`);
-  if (status !== 0) throw new BuildError(`${command} ${args.join(" ")} ended with exit code ${status}\n${stdout}`);
-  return stdout;
+  if (status === 0) return stdout;
+  throw new BuildError(`${command} ${args.join(" ")} ended with exit code ${status}\n${stdout}${stderr}`);
 }
