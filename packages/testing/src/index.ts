@@ -1,6 +1,7 @@
 /** Test support: brokers, scripted or real, the command as a process, and what tests wait with. */
 
 export * from "./admin-reader-suite.ts";
+export * from "./file-system-suite.ts";
 export * from "./millrace-process.ts";
 export * from "./record-batches.ts";
 export * from "./scripted-broker.ts";
