@@ -13,6 +13,7 @@ import {
 import { KafkaError } from "@millrace/protocol";
 import { readJson, writeJson } from "./data-dir.ts";
 import { PARTITION_METADATA_FILE, partitionDirectoryName } from "./log/file-names.ts";
+import { LogManager } from "./log/log-manager.ts";
 import { PartitionLog } from "./log/partition-log.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
 import { Topic } from "./topic.ts";
@@ -61,6 +62,7 @@ interface TopicManagerParts {
  */
 export class TopicManager {
   readonly #parts: TopicManagerParts;
+  readonly #logs: LogManager;
   readonly #topics = new Map<string, Topic>();
   readonly #topicsById = new Map<string, Topic>();
   /** What topics.json says or is about to say. */
@@ -76,14 +78,15 @@ export class TopicManager {
   #isClosed = false;
 
   static async open(parts: TopicManagerParts): Promise<TopicManager> {
-    const manager = new TopicManager(parts);
+    const manager = new TopicManager(parts, await LogManager.open(parts));
     await manager.#load();
     manager.#watchRetention();
     return manager;
   }
 
-  private constructor(parts: TopicManagerParts) {
+  private constructor(parts: TopicManagerParts, logs: LogManager) {
     this.#parts = parts;
+    this.#logs = logs;
   }
 
   get(name: string): Topic | undefined {
@@ -166,7 +169,7 @@ export class TopicManager {
       this.#topicsById.delete(topic.topicId);
       topic.markDeleted();
       try {
-        await Promise.all(topic.partitions.map((log) => log.close()));
+        await Promise.all(topic.partitions.map((log) => log.discard()));
         if (record !== undefined) await this.#removeFolders(record);
         this.#forget(name);
         await this.#save();
@@ -234,6 +237,7 @@ export class TopicManager {
     await Promise.allSettled(this.#removals);
     const closed = await Promise.allSettled(this.list().flatMap((topic) => topic.partitions.map((log) => log.close())));
     const failed = closed.find((result) => result.status === "rejected");
+    await this.#logs.close();
     if (failed !== undefined) throw storageError("close the logs", failed.reason);
   }
 
@@ -263,22 +267,13 @@ export class TopicManager {
   }
 
   #openPartitions(record: TopicRecord, firstPartition: number): Promise<PartitionLog[]> {
-    const { dataDir, fileSystem, clock, logger, isCleanStart, options } = this.#parts;
+    const { dataDir, options } = this.#parts;
     const settings = logSettingsOf(record.config, options);
     const indexes = Array.from({ length: record.partitions - firstPartition }, (_, index) => firstPartition + index);
     return mapParallel(indexes, PARALLEL_OPENS, async (partition) => {
       const directory = join(dataDir, partitionDirectoryName(record.name, partition));
       await this.#makeFolder(directory, record);
-      return PartitionLog.open({
-        directory,
-        topic: record.name,
-        partition,
-        fileSystem,
-        clock,
-        logger,
-        settings,
-        isCleanStart,
-      });
+      return PartitionLog.open({ manager: this.#logs, directory, topic: record.name, partition, settings });
     });
   }
 

@@ -116,3 +116,10 @@ export function endOfBatches(batches: Buffer, from: number, maxBytes: number, li
   }
   return at;
 }
+
+/** The offset behind the last of these whole batches. */
+export function endOffsetOf(batches: Buffer): bigint {
+  let at = 0;
+  while (at + batchSizeAt(batches, at) < batches.length) at += batchSizeAt(batches, at);
+  return lastOffsetAt(batches, at) + 1n;
+}

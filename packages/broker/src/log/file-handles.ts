@@ -2,6 +2,12 @@
 
 import type { File, FileSystem } from "@millrace/base";
 
+/** Whose file it is. It is told when its handle goes, to let go of what it keeps in memory for reading. */
+export interface HandleOwner {
+  readonly logPath: string;
+  onHandleEvicted(): void;
+}
+
 interface CachedHandle {
   readonly file: Promise<File>;
   userCount: number;
@@ -13,7 +19,7 @@ export class FileHandles {
   /** Handles in use may exceed it for as long as they are in use. */
   readonly #limit: number;
   /** Oldest use first: a Map keeps the order in which its keys came. */
-  readonly #handles = new Map<string, CachedHandle>();
+  readonly #handles = new Map<HandleOwner, CachedHandle>();
 
   constructor(fileSystem: FileSystem, limit: number) {
     this.#fileSystem = fileSystem;
@@ -25,8 +31,8 @@ export class FileHandles {
   }
 
   /** Fills the buffer from the position on, as far as the file goes; returns how many bytes there were. */
-  async read(path: string, buffer: Buffer, position: number): Promise<number> {
-    const handle = this.#acquire(path);
+  async read(owner: HandleOwner, buffer: Buffer, position: number): Promise<number> {
+    const handle = this.#acquire(owner);
     try {
       const file = await handle.file;
       return await file.read(buffer, position);
@@ -36,31 +42,32 @@ export class FileHandles {
   }
 
   /** Forgets a file that is about to be removed or replaced. Reads in progress end as they began. */
-  evict(path: string): void {
-    const handle = this.#handles.get(path);
+  evict(owner: HandleOwner): void {
+    const handle = this.#handles.get(owner);
     if (handle === undefined) return;
-    this.#handles.delete(path);
+    this.#handles.delete(owner);
     handle.isEvicted = true;
     if (handle.userCount === 0) closeQuietly(handle);
+    owner.onHandleEvicted();
   }
 
   close(): void {
-    for (const path of [...this.#handles.keys()]) this.evict(path);
+    for (const owner of [...this.#handles.keys()]) this.evict(owner);
   }
 
-  #acquire(path: string): CachedHandle {
-    let handle = this.#handles.get(path);
+  #acquire(owner: HandleOwner): CachedHandle {
+    let handle = this.#handles.get(owner);
     if (handle === undefined) {
-      handle = { file: this.#fileSystem.open(path, "read"), userCount: 0, isEvicted: false };
+      handle = { file: this.#fileSystem.open(owner.logPath, "read"), userCount: 0, isEvicted: false };
       const opened = handle;
       opened.file.catch(() => {
         // The reader gets the error; the next one tries again.
-        if (this.#handles.get(path) === opened) this.#handles.delete(path);
+        if (this.#handles.get(owner) === opened) this.#handles.delete(owner);
       });
     } else {
-      this.#handles.delete(path);
+      this.#handles.delete(owner);
     }
-    this.#handles.set(path, handle);
+    this.#handles.set(owner, handle);
     handle.userCount += 1;
     this.#evictOldest();
     return handle;
@@ -73,9 +80,9 @@ export class FileHandles {
 
   #evictOldest(): void {
     if (this.#handles.size <= this.#limit) return;
-    for (const [path, handle] of this.#handles) {
+    for (const [owner, handle] of this.#handles) {
       if (handle.userCount === 0) {
-        this.evict(path);
+        this.evict(owner);
         return;
       }
     }

@@ -13,8 +13,18 @@ export const CLEANED_SUFFIX = ".cleaned";
 /** Complete and synced: takes the place of the segments it was made from, also after a crash. */
 export const SWAP_SUFFIX = ".swap";
 
+/** A file that is being replaced: the whole one still stands beside it. */
+export const TEMPORARY_SUFFIX = ".tmp";
+
 export const LEADER_EPOCH_FILE = "leader-epoch-checkpoint";
 export const PARTITION_METADATA_FILE = "partition.metadata";
+
+/** In the data directory: all before these offsets is on the disk. */
+export const RECOVERY_POINT_FILE = "recovery-point-offset-checkpoint";
+/** In the data directory: records before these offsets were deleted. */
+export const LOG_START_FILE = "log-start-offset-checkpoint";
+/** In the data directory: how often a broker was started on it. */
+export const BROKER_EPOCH_FILE = "broker-epoch";
 
 /** "00000000000000000042.log" */
 export function offsetFileName(offset: bigint, suffix: string): string {

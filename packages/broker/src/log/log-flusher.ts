@@ -58,8 +58,8 @@ export interface FlushListener {
   onWritten(group: FlushGroup, pieces: readonly Buffer[]): void;
   /** All before the offset may be read. */
   onReadable(endOffset: bigint): void;
-  /** All before the offset is on the disk. */
-  onSynced(endOffset: bigint): void;
+  /** syncedOffset moved on. */
+  onSynced(): void;
   /** A group could not be written. groups: this one and all behind it, which the listener fails once the log is rewound. */
   onWriteFailed(error: unknown, groups: readonly FlushGroup[]): Promise<void>;
   /** groups: all that will never be known to be on the disk. */
@@ -260,7 +260,7 @@ export class LogFlusher {
         break;
       }
       this.#syncedOffset = endOffset;
-      this.#listener.onSynced(endOffset);
+      this.#listener.onSynced();
       const groups = this.#unsynced.splice(0, groupCount);
       for (const group of groups) this.#makeReadable(group);
       for (const group of groups) group.settleFlushed();

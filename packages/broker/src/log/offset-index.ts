@@ -7,7 +7,7 @@
  *
  * Both columns rise strictly. The file has no checksum: whoever uses an entry looks at the batch that it points to.
  */
-const ENTRY_BYTES = 8;
+export const OFFSET_ENTRY_BYTES = 8;
 const INITIAL_ENTRIES = 16;
 
 export class OffsetIndex {
@@ -26,10 +26,16 @@ export class OffsetIndex {
     this.#count += 1;
   }
 
-  /** Position of the last indexed batch that ends at or before the offset; 0 if there is none. */
-  lookup(relativeOffset: number): number {
-    const index = this.#lastAtOrBefore(relativeOffset);
-    return index < 0 ? 0 : this.positionAt(index);
+  /** Index of the last entry whose batch ends at or before the offset; -1 if there is none. */
+  lastAtOrBefore(relativeOffset: number): number {
+    let low = 0;
+    let high = this.#count - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      if (this.offsetAt(middle) <= relativeOffset) low = middle + 1;
+      else high = middle - 1;
+    }
+    return high;
   }
 
   offsetAt(index: number): number {
@@ -40,16 +46,16 @@ export class OffsetIndex {
     return this.#entries[index * 2 + 1] ?? 0;
   }
 
-  /** Forgets all entries of batches that start at the position or behind it. */
-  truncateToPosition(position: number): void {
-    while (this.#count > 0 && this.positionAt(this.#count - 1) >= position) this.#count -= 1;
+  /** Keeps so many entries. */
+  truncate(count: number): void {
+    this.#count = count;
   }
 
   /** The file's bytes from an entry on. */
   encode(fromIndex: number): Buffer {
-    const bytes = Buffer.allocUnsafe((this.#count - fromIndex) * ENTRY_BYTES);
+    const bytes = Buffer.allocUnsafe((this.#count - fromIndex) * OFFSET_ENTRY_BYTES);
     for (let index = fromIndex; index < this.#count; index++) {
-      const at = (index - fromIndex) * ENTRY_BYTES;
+      const at = (index - fromIndex) * OFFSET_ENTRY_BYTES;
       bytes.writeUInt32BE(this.offsetAt(index), at);
       bytes.writeUInt32BE(this.positionAt(index), at + 4);
     }
@@ -62,11 +68,11 @@ export class OffsetIndex {
    * Returns null if they are not an index: cut in the middle of an entry, or not rising.
    */
   static decode(bytes: Buffer, limitPosition: number): OffsetIndex | null {
-    if (bytes.length % ENTRY_BYTES !== 0) return null;
+    if (bytes.length % OFFSET_ENTRY_BYTES !== 0) return null;
     const index = new OffsetIndex();
     let lastOffset = -1;
     let lastPosition = -1;
-    for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
+    for (let at = 0; at < bytes.length; at += OFFSET_ENTRY_BYTES) {
       const relativeOffset = bytes.readUInt32BE(at);
       const position = bytes.readUInt32BE(at + 4);
       if (relativeOffset <= lastOffset || position <= lastPosition) return null;
@@ -76,17 +82,6 @@ export class OffsetIndex {
       lastPosition = position;
     }
     return index;
-  }
-
-  #lastAtOrBefore(relativeOffset: number): number {
-    let low = 0;
-    let high = this.#count - 1;
-    while (low <= high) {
-      const middle = (low + high) >> 1;
-      if (this.offsetAt(middle) <= relativeOffset) low = middle + 1;
-      else high = middle - 1;
-    }
-    return high;
   }
 
   #grow(): void {

@@ -1,15 +1,39 @@
 /** The log of one partition: batches get their offsets, go to the disk together, and are read back. */
 
-import type { Clock, FileSystem, Logger } from "@millrace/base";
-import { assignOffset, KafkaError, readBatchHeader, setLogAppendTime } from "@millrace/protocol";
-import { ProducerState } from "../producer-state.ts";
-import { batchSizeAt, endOfBatches, lastOffsetAt } from "./batch-scanner.ts";
+import { assert } from "@millrace/base";
+import {
+  assignOffset,
+  type BatchHeader,
+  type DecodedRecord,
+  KafkaError,
+  loadCodec,
+  readBatchHeader,
+  readRecords,
+  setLogAppendTime,
+} from "@millrace/protocol";
+import type { ProducerBatch, ProducerState } from "../producer-state.ts";
+import { endOfBatches } from "./batch-scanner.ts";
 import { type AppendOrigin, validateBatch } from "./batch-validation.ts";
-import { FileHandles } from "./file-handles.ts";
+import { CoalescedTask } from "./coalesced-task.ts";
+import { LEADER_EPOCH_FILE, partitionDirectoryName } from "./file-names.ts";
+import { type EpochEndOffset, LeaderEpochs } from "./leader-epochs.ts";
 import { type FlushGroup, type FlushListener, LogFlusher } from "./log-flusher.ts";
+import type { LogManager, ManagedLog } from "./log-manager.ts";
 import type { LogSettings } from "./log-settings.ts";
+import { encodeSnapshot, type ProducerSnapshots } from "./producer-snapshots.ts";
+import { type RecoveredLog, recoverLog, replayProducers } from "./recovery.ts";
+import { countExpired, isExpired } from "./retention.ts";
 import { Segment, type SegmentContext } from "./segment.ts";
-import { TailCache, TailCacheBudget } from "./tail-cache.ts";
+import { TailCache } from "./tail-cache.ts";
+
+export interface PartitionLogOptions {
+  readonly manager: LogManager;
+  /** The partition's folder; it must be there. */
+  readonly directory: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly settings: LogSettings;
+}
 
 export interface AppendOptions {
   /** What the producer waits for: 0 nothing, 1 the write, -1 the flush. */
@@ -37,7 +61,35 @@ export interface ReadOptions {
   readonly maxOffset?: bigint;
 }
 
+export interface RecordPosition {
+  readonly offset: bigint;
+  readonly timestamp: bigint;
+}
+
+/** Whether a log takes batches, and if not, why. All but "offline" pass by themselves. */
+type LogState =
+  | "open"
+  /** A write failed; what it left is being cut off. */
+  | "being repaired"
+  /** The disk has no room. It is looked at again every ROOM_CHECK_MS. */
+  | "waiting for room on the disk"
+  /** fdatasync failed, or the repair did: nobody knows what is on the disk until the next start has looked. */
+  | "offline";
+
+/** A segment that gets no more batches and waits for its last sync. */
+interface RolledSegment {
+  readonly segment: Segment;
+  readonly endOffset: bigint;
+  /** The producers as they were at endOffset. */
+  readonly snapshot: Buffer;
+}
+
 const DONE = Promise.resolve();
+const ROOM_CHECK_MS = 1000;
+/** Free bytes, beside those that did not fit, at which writing is tried again. */
+const ROOM_MARGIN_BYTES = 64 * 1024;
+/** What one batch may decompress to when a timestamp is looked up in it. */
+const DECOMPRESSED_LIMIT_BYTES = 100 * 1024 * 1024;
 
 /**
  *     logStartOffset          highWatermark      writtenOffset       logEndOffset
@@ -45,65 +97,87 @@ const DONE = Promise.resolve();
  *          └── what readers see ──┘                                        └ the next batch gets this offset
  *
  * `append` is synchronous: the check of the batch, its offset and its producer's sequence are one step, and the bytes
- * follow. Only the flusher touches the disk for writing.
+ * follow. Only the flusher writes to the active segment.
  */
-export class PartitionLog {
+export class PartitionLog implements ManagedLog {
   readonly topic: string;
   readonly partition: number;
   readonly #name: string;
-  readonly #clock: Clock;
-  #settings: LogSettings;
+  readonly #manager: LogManager;
   readonly #context: SegmentContext;
-  /** Oldest first; the last one is active. Never empty. */
+  #settings: LogSettings;
+  /** Oldest first; the last one is active. Never empty. Replaced when segments go, so that readers can go through it. */
   #segments: Segment[];
-  readonly #producers: ProducerState;
+  #rolled: RolledSegment[] = [];
+  #producers: ProducerState;
+  readonly #snapshots: ProducerSnapshots;
+  readonly #epochs: LeaderEpochs;
   readonly #tail: TailCache;
   readonly #flusher: LogFlusher;
   readonly #flushListeners = new Set<() => void>();
+  readonly #sealing = new CoalescedTask(() => this.#sealRolled());
+  readonly #openedAtMs: number;
   #logStartOffset: bigint;
   #logEndOffset: bigint;
   #highWatermark: bigint;
-  #leaderEpoch: number;
-  #state: "open" | "rewinding" | "offline" | "closed" = "open";
+  #recoveryPoint: bigint;
+  #state: LogState = "open";
+  #isClosed = false;
+  /** What changes files beside the flusher, one after the other: sealing, checkpoints, deletion. */
+  #maintenance: Promise<void> = DONE;
 
-  static async open(options: {
-    readonly directory: string;
-    readonly topic: string;
-    readonly partition: number;
-    readonly fileSystem: FileSystem;
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly settings: LogSettings;
-    readonly isCleanStart: boolean;
-  }): Promise<PartitionLog> {
-    await options.fileSystem.makeDirectory(options.directory);
-    return new PartitionLog(options);
+  /**
+   * Opens the log in its folder; a folder without segments is an empty log.
+   *
+   * Whatever a crash left is repaired: after it the log ends behind its last good batch. Rejects with
+   * KAFKA_STORAGE_ERROR if the folder cannot be read or repaired.
+   */
+  static async open(options: PartitionLogOptions): Promise<PartitionLog> {
+    const { manager, directory, topic, partition, settings } = options;
+    const { fileSystem, handles, logger, clock } = manager;
+    const context = { directory, fileSystem, handles, logger, indexIntervalBytes: settings.indexIntervalBytes };
+    const recoveryPoint = manager.recoveryPointOf(topic, partition);
+    const epochs = new LeaderEpochs();
+    const recovered = await recoverLog({
+      context,
+      clock,
+      epochs,
+      logStartOffset: manager.logStartOffsetOf(topic, partition),
+      recoveryPoint,
+      isCleanStart: manager.isCleanStart && recoveryPoint !== null,
+    });
+    epochs.assign(Math.max(manager.leaderEpoch, epochs.latestEpoch + 1), recovered.logEndOffset);
+    const log = new PartitionLog(options, context, recovered, epochs);
+    manager.add(log);
+    // What was written down about a log of this name that is gone must not be believed about this one.
+    if (recoveryPoint !== null && recoveryPoint > recovered.logEndOffset) await manager.saveRecoveryPoints();
+    return log;
   }
 
-  private constructor(options: {
-    readonly directory: string;
-    readonly topic: string;
-    readonly partition: number;
-    readonly fileSystem: FileSystem;
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly settings: LogSettings;
-  }) {
-    const { directory, topic, partition, fileSystem, clock, logger, settings } = options;
+  private constructor(
+    options: PartitionLogOptions,
+    context: SegmentContext,
+    recovered: RecoveredLog,
+    epochs: LeaderEpochs,
+  ) {
+    const { manager, topic, partition, settings } = options;
     this.topic = topic;
     this.partition = partition;
-    this.#name = `${topic}-${partition}`;
-    this.#clock = clock;
+    this.#name = partitionDirectoryName(topic, partition);
+    this.#manager = manager;
+    this.#context = context;
     this.#settings = settings;
-    this.#context = { directory, fileSystem, handles: new FileHandles(fileSystem, 16), logger };
-    this.#segments = [Segment.create(this.#context, 0n)];
-    this.#producers = new ProducerState();
-    this.#tail = new TailCache(new TailCacheBudget(16 * 1024 * 1024));
-    this.#logStartOffset = 0n;
-    this.#logEndOffset = 0n;
-    this.#highWatermark = 0n;
-    this.#leaderEpoch = 0;
-    this.#flusher = new LogFlusher(clock, settings, 0n, this.#flushListener());
+    this.#segments = recovered.segments;
+    this.#producers = recovered.producers;
+    this.#snapshots = recovered.snapshots;
+    this.#epochs = epochs;
+    this.#tail = new TailCache(manager.tailCacheBudget);
+    this.#openedAtMs = manager.clock.timestampMs();
+    this.#logStartOffset = recovered.logStartOffset;
+    this.#logEndOffset = recovered.logEndOffset;
+    this.#highWatermark = recovered.logEndOffset;
+    this.#recoveryPoint = recovered.logEndOffset;
+    this.#flusher = new LogFlusher(manager.clock, settings, recovered.logEndOffset, this.#flushListener());
   }
 
   get logStartOffset(): bigint {
@@ -120,8 +194,16 @@ export class PartitionLog {
     return this.#highWatermark;
   }
 
+  get recoveryPoint(): bigint {
+    return this.#recoveryPoint;
+  }
+
   get leaderEpoch(): number {
-    return this.#leaderEpoch;
+    return this.#epochs.latestEpoch;
+  }
+
+  get hasFailed(): boolean {
+    return this.#state === "offline";
   }
 
   /** Of all segments, bytes that wait to be written included. */
@@ -140,163 +222,249 @@ export class PartitionLog {
    */
   append(batch: Buffer, options: AppendOptions): AppendResult {
     this.#expectWritable();
-    const settings = this.#settings;
-    const nowMs = this.#clock.timestampMs();
-    const header = validateBatch(batch, settings, options.origin ?? "client", nowMs, this.#name);
+    const nowMs = this.#manager.clock.timestampMs();
+    let header = validateBatch(batch, this.#settings, options.origin ?? "client", nowMs, this.#name);
     if (header.producerId >= 0n) {
       const original = this.#producers.check(header, this.#name);
       if (original !== null) return this.#resultOfRetry(original, options.acks);
     }
     this.#expectRoomInQueue(batch.length);
 
-    const logAppendTimeMs = this.#stampTime(batch, nowMs);
+    const isLogAppendTime = this.#settings.messageTimestampType === "LogAppendTime";
+    if (isLogAppendTime) {
+      setLogAppendTime(batch, 0, BigInt(nowMs));
+      header = readBatchHeader(batch);
+    }
     const baseOffset = this.#logEndOffset;
     const endOffset = baseOffset + BigInt(header.lastOffsetDelta) + 1n;
-    assignOffset(batch, 0, baseOffset, this.#leaderEpoch);
-    const segment = this.#segmentFor(batch.length, endOffset - 1n);
-    const stamped = logAppendTimeMs < 0n ? header : readBatchHeader(batch);
-    const position = segment.place(stamped, baseOffset, settings.indexIntervalBytes, this.#clock.nowMs());
-    if (header.producerId >= 0n) this.#producers.advance(stamped, baseOffset, nowMs);
+    assignOffset(batch, 0, baseOffset, this.leaderEpoch);
+    const segment = this.#segmentFor(header, endOffset - 1n);
+    const position = segment.place(header, baseOffset, this.#manager.clock.nowMs());
+    if (header.producerId >= 0n) this.#producers.advance(header, baseOffset, nowMs);
     this.#logEndOffset = endOffset;
     const group = this.#flusher.add(batch, segment, position, baseOffset, endOffset);
     return {
       baseOffset,
-      logAppendTimeMs,
+      logAppendTimeMs: isLogAppendTime ? header.maxTimestamp : -1n,
       isDuplicate: false,
       acknowledged: acknowledgement(group, options.acks),
       flushed: group.flushed,
     };
   }
 
-  #resultOfRetry(original: { baseOffset: bigint; lastOffset: bigint; timestamp: bigint }, acks: number): AppendResult {
+  #resultOfRetry(original: ProducerBatch, acks: number): AppendResult {
     // Its bytes may still be on their way: a retry is answered no sooner than its original would be.
     const group = this.#flusher.groupOf(original.lastOffset);
-    const isLogAppendTime = this.#settings.messageTimestampType === "LogAppendTime";
     return {
       baseOffset: original.baseOffset,
-      logAppendTimeMs: isLogAppendTime ? original.timestamp : -1n,
+      logAppendTimeMs: this.#settings.messageTimestampType === "LogAppendTime" ? original.timestamp : -1n,
       isDuplicate: true,
       acknowledged: group === null ? DONE : acknowledgement(group, acks),
-      flushed: group?.flushed ?? DONE,
+      flushed: group === null ? DONE : group.flushed,
     };
   }
 
-  #stampTime(batch: Buffer, nowMs: number): bigint {
-    if (this.#settings.messageTimestampType === "CreateTime") return -1n;
-    const logAppendTimeMs = BigInt(nowMs);
-    setLogAppendTime(batch, 0, logAppendTimeMs);
-    return logAppendTimeMs;
+  #segmentFor(header: BatchHeader, lastOffset: bigint): Segment {
+    const active = this.#activeSegment;
+    const { segmentBytes, segmentMs } = this.#settings;
+    const hasRoom = active.hasRoomFor(header.sizeBytes, lastOffset, segmentBytes);
+    return hasRoom && !active.isOlderThan(segmentMs, this.#manager.clock.nowMs()) ? active : this.#roll();
   }
 
-  #segmentFor(batchBytes: number, lastOffset: bigint): Segment {
-    const active = this.#activeSegment;
-    if (active.hasRoomFor(batchBytes, lastOffset, this.#settings, this.#clock.nowMs())) return active;
-    const next = Segment.create(this.#context, this.#logEndOffset);
-    this.#segments.push(next);
-    return next;
+  /** Begins a new segment at the log's end. The old one is sealed once its last byte is synced. */
+  #roll(): Segment {
+    const segment = Segment.create(this.#context, this.#logEndOffset);
+    this.#rolled.push({
+      segment: this.#activeSegment,
+      endOffset: this.#logEndOffset,
+      snapshot: encodeSnapshot(this.#producers),
+    });
+    this.#segments = [...this.#segments, segment];
+    return segment;
   }
 
   get #activeSegment(): Segment {
     const active = this.#segments.at(-1);
-    if (active === undefined) throw new Error("a log has at least one segment");
+    assert(active !== undefined, "a log has at least one segment");
     return active;
   }
 
   #expectWritable(): void {
-    if (this.#state === "open") return;
-    throw new KafkaError("KAFKA_STORAGE_ERROR", `${this.#name} cannot be written to: it is ${this.#state}`);
+    if (this.#state === "open" && !this.#isClosed) return;
+    const state = this.#isClosed ? "closed" : this.#state;
+    throw new KafkaError("KAFKA_STORAGE_ERROR", `${this.#name} takes no records: it is ${state}`);
   }
 
   #expectRoomInQueue(batchBytes: number): void {
     const { queuedBytesLimit } = this.#settings;
-    if (this.#flusher.queuedBytes === 0 || this.#flusher.queuedBytes + batchBytes <= queuedBytesLimit) return;
+    const { queuedBytes } = this.#flusher;
+    if (queuedBytes === 0 || queuedBytes + batchBytes <= queuedBytesLimit) return;
     throw new KafkaError(
       "KAFKA_STORAGE_ERROR",
-      `${this.#name}: ${this.#flusher.queuedBytes} bytes wait for the disk already; queuedBytesLimit is ${queuedBytesLimit}`,
+      `${this.#name} takes no more records now: ${queuedBytes} bytes wait for the disk; the limit is ${queuedBytesLimit}`,
     );
   }
 
   #flushListener(): FlushListener {
     return {
-      onWritten: (group, pieces) => this.#keepTail(group, pieces),
+      onWritten: (group, pieces) => this.#tail.addAll(pieces, group.baseOffset, group.endOffset),
       onReadable: (endOffset) => {
         this.#highWatermark = endOffset;
         for (const listener of this.#flushListeners) listener();
       },
-      onSynced: () => {},
-      onWriteFailed: async (error, groups) => {
-        this.#state = "offline";
-        for (const group of groups) group.fail(this.#storageError(error));
-      },
-      onSyncFailed: (error, groups) => {
-        this.#state = "offline";
-        for (const group of groups) group.fail(this.#storageError(error));
-      },
+      onSynced: () => this.#onSynced(),
+      onWriteFailed: (error, groups) => this.#repair(error, groups),
+      onSyncFailed: (error, groups) => this.#goOffline("fdatasync failed", error, groups),
     };
   }
 
-  #keepTail(group: FlushGroup, pieces: readonly Buffer[]): void {
-    let baseOffset = group.baseOffset;
-    for (const piece of pieces) {
-      const endOffset = endOffsetOf(piece);
-      this.#tail.add(piece, baseOffset, endOffset);
-      baseOffset = endOffset;
+  #onSynced(): void {
+    this.#manager.noteAdvance(this);
+    if (this.#rolled.length > 0) this.#sealSoon();
+  }
+
+  #sealSoon(): void {
+    this.#sealing.run().catch((error) =>
+      // It stays behind the recovery point and is tried again with the next sync.
+      this.#manager.logger.warn({ log: this.#name, error }, "could not seal a segment"),
+    );
+  }
+
+  async #sealRolled(): Promise<void> {
+    for (let rolled = this.#rolled[0]; rolled !== undefined; rolled = this.#rolled[0]) {
+      const { segment, endOffset, snapshot } = rolled;
+      if (endOffset > this.#flusher.syncedOffset || this.hasFailed) return;
+      await this.#exclusively(async () => {
+        await this.#snapshots.write(endOffset, snapshot, true);
+        await segment.seal();
+      });
+      this.#rolled = this.#rolled.filter((other) => other.segment !== segment);
     }
   }
 
-  #storageError(cause: unknown): KafkaError {
+  /**
+   * After a failed write: cuts off what it left, takes back what was promised behind it, and fails all who wait for that.
+   *
+   * Offsets and sequences are then those of the last whole write, so a retry finds the log as if it had never come.
+   */
+  async #repair(cause: unknown, groups: readonly FlushGroup[]): Promise<void> {
+    const first = groups[0];
+    if (first === undefined) return;
+    this.#state = "being repaired";
+    const error = this.#storageError("a write failed", cause);
+    this.#manager.logger.error({ log: this.#name, error: cause }, "could not write records: cutting the log back");
+    try {
+      await this.#rewindTo(first);
+    } catch (repairError) {
+      this.#goOffline("the log could not be cut back", repairError, groups);
+      return;
+    }
+    for (const group of groups) group.fail(error);
+    this.#waitForRoom(groups.reduce((sum, group) => sum + group.sizeBytes, 0));
+  }
+
+  async #rewindTo(failed: FlushGroup): Promise<void> {
+    const endOffset = failed.baseOffset;
+    const { segment } = failed;
+    const index = this.#segments.indexOf(segment);
+    const gone = this.#segments.slice(index + 1);
+    this.#segments = this.#segments.slice(0, index + 1);
+    this.#rolled = this.#rolled.filter((rolled) => rolled.segment !== segment && !gone.includes(rolled.segment));
+    for (const later of gone) await later.remove();
+    await segment.truncate(failed.position);
+    await segment.recover(endOffset, false, () => true);
+    await this.#exclusively(() => this.#snapshots.removeBehind(endOffset));
+    this.#producers = await replayProducers(
+      this.#segments,
+      this.#snapshots,
+      endOffset,
+      this.#manager.clock.timestampMs(),
+    );
+    this.#logEndOffset = endOffset;
+  }
+
+  /** Takes batches again once the disk has room for what did not fit. */
+  #waitForRoom(neededBytes: number): void {
+    this.#state = "waiting for room on the disk";
+    if (this.#isClosed) return;
+    this.#manager.clock.schedule(
+      ROOM_CHECK_MS,
+      () => {
+        this.#checkRoom(neededBytes).catch((error) =>
+          this.#manager.logger.warn({ log: this.#name, error }, "no free space known"),
+        );
+      },
+      { background: true },
+    );
+  }
+
+  async #checkRoom(neededBytes: number): Promise<void> {
+    const freeBytes = await this.#context.fileSystem.freeBytes(this.#context.directory);
+    if (this.#isClosed || this.#state !== "waiting for room on the disk") return;
+    if (freeBytes < neededBytes + ROOM_MARGIN_BYTES) return this.#waitForRoom(neededBytes);
+    this.#state = "open";
+    this.#manager.logger.info({ log: this.#name, freeBytes }, "takes records again");
+  }
+
+  #goOffline(what: string, cause: unknown, groups: readonly FlushGroup[]): void {
+    this.#state = "offline";
+    this.#manager.logger.error({ log: this.#name, error: cause }, `${what}: no more records are taken until a restart`);
+    for (const group of groups) group.fail(this.#storageError(what, cause));
+  }
+
+  #storageError(what: string, cause: unknown): KafkaError {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    return new KafkaError("KAFKA_STORAGE_ERROR", `${this.#name}: ${reason}`, { cause });
+    return new KafkaError("KAFKA_STORAGE_ERROR", `${this.#name}: ${what}: ${reason}`, { cause, persisted: "maybe" });
   }
 
   /**
    * Whole batches from the one that holds the offset on, below the high watermark. A buffer may hold several, one
    * behind the other. Empty at the end of the log.
    *
-   * Throws KafkaError OFFSET_OUT_OF_RANGE before the log's start or behind its end.
+   * Rejects with OFFSET_OUT_OF_RANGE before the log's start or behind its end.
    */
   async read(fromOffset: bigint, maxBytes: number, options: ReadOptions): Promise<readonly Buffer[]> {
-    if (fromOffset < this.#logStartOffset || fromOffset > this.#logEndOffset) {
-      throw new KafkaError(
-        "OFFSET_OUT_OF_RANGE",
-        `${this.#name} holds offsets ${this.#logStartOffset} to ${this.#logEndOffset}; ${fromOffset} was asked for`,
-      );
-    }
-    const { minOneBatch, maxOffset = this.#highWatermark } = options;
-    const limitOffset = smaller(maxOffset, this.#highWatermark);
+    this.#expectInRange(fromOffset);
+    const limitOffset = smaller(options.maxOffset ?? this.#highWatermark, this.#highWatermark);
     if (fromOffset >= limitOffset) return [];
     const cachedFrom = this.#tail.startOffset;
     if (cachedFrom !== null && cachedFrom <= fromOffset) {
-      return this.#tail.read(fromOffset, limitOffset, maxBytes, minOneBatch);
+      return this.#tail.read(fromOffset, limitOffset, maxBytes, options.minOneBatch);
     }
-    return this.#readSegments(fromOffset, limitOffset, maxBytes, minOneBatch);
+    try {
+      return await this.#readSegments(fromOffset, limitOffset, maxBytes, options.minOneBatch);
+    } catch (error) {
+      // Retention may have removed the file in the meantime.
+      this.#expectInRange(fromOffset);
+      throw error instanceof KafkaError ? error : this.#storageError("a read failed", error);
+    }
   }
 
-  async #readSegments(fromOffset: bigint, limitOffset: bigint, maxBytes: number, minOneBatch: boolean) {
-    for (let index = this.#segmentIndexOf(fromOffset); index < this.#segments.length; index++) {
-      const segment = this.#segments[index];
-      if (segment === undefined) break;
+  #expectInRange(offset: bigint): void {
+    if (offset >= this.#logStartOffset && offset <= this.#logEndOffset) return;
+    throw new KafkaError(
+      "OFFSET_OUT_OF_RANGE",
+      `${this.#name} holds offsets ${this.#logStartOffset} to ${this.#logEndOffset}; ${offset} was asked for`,
+    );
+  }
+
+  async #readSegments(
+    fromOffset: bigint,
+    limitOffset: bigint,
+    maxBytes: number,
+    minOneBatch: boolean,
+  ): Promise<readonly Buffer[]> {
+    const segments = this.#segments;
+    for (let index = indexOfSegment(segments, fromOffset); index < segments.length; index++) {
+      const segment = segments[index];
+      if (segment === undefined || segment.baseOffset >= limitOffset) break;
       const batches = await segment.read(fromOffset, { maxBytes, minOneBatch, limitPosition: segment.readableBytes });
       if (batches === null) continue;
-      const end = endOfBatches(batches, 0, batches.length, limitOffset);
+      const end =
+        limitOffset < this.#highWatermark ? endOfBatches(batches, 0, batches.length, limitOffset) : batches.length;
       return end === 0 ? [] : [batches.subarray(0, end)];
     }
     return [];
-  }
-
-  /** Index of the segment that would hold the offset. */
-  #segmentIndexOf(offset: bigint): number {
-    let index = this.#segments.length - 1;
-    while (index > 0 && (this.#segments[index]?.baseOffset ?? 0n) > offset) index -= 1;
-    return index;
-  }
-
-  async offsetForTimestamp(_timestampMs: bigint): Promise<{ offset: bigint; timestamp: bigint } | null> {
-    return null;
-  }
-
-  async maxTimestamp(): Promise<{ offset: bigint; timestamp: bigint } | null> {
-    return null;
   }
 
   /** Calls back whenever readers can see more. Returns the function that takes the listener back. */
@@ -305,44 +473,222 @@ export class PartitionLog {
     return () => this.#flushListeners.delete(listener);
   }
 
-  async deleteRecordsBefore(offset: bigint): Promise<void> {
-    this.#logStartOffset = offset;
+  /** The first record that is as young as the timestamp or younger; null if none is. */
+  async offsetForTimestamp(timestampMs: bigint): Promise<RecordPosition | null> {
+    for (const segment of this.#segments) {
+      if ((await segment.newest()).timestamp < timestampMs) continue;
+      const fromOffset = larger(await segment.offsetBefore(timestampMs), this.#logStartOffset);
+      const found = await this.#firstSince(segment, fromOffset, timestampMs);
+      if (found !== null) return found;
+    }
+    return null;
   }
 
-  epochEndOffset(leaderEpoch: number): { leaderEpoch: number; endOffset: bigint } {
-    return { leaderEpoch, endOffset: this.#logEndOffset };
+  async #firstSince(segment: Segment, fromOffset: bigint, timestampMs: bigint): Promise<RecordPosition | null> {
+    for (let nextOffset = fromOffset; ; ) {
+      const batch = await this.#firstBatch(segment, nextOffset, (header) => header.maxTimestamp >= timestampMs);
+      if (batch === null) return null;
+      const record = (await decodeRecords(batch)).find(
+        ({ timestamp, offset }) => timestamp >= timestampMs && offset >= this.#logStartOffset,
+      );
+      if (record !== undefined) return { offset: record.offset, timestamp: record.timestamp };
+      const header = readBatchHeader(batch);
+      nextOffset = header.baseOffset + BigInt(header.lastOffsetDelta) + 1n;
+    }
   }
 
+  /** The record with the largest timestamp, the first of several; null if the log is empty. */
+  async maxTimestamp(): Promise<RecordPosition | null> {
+    let newest = { timestamp: -1n, offset: -1n };
+    let holder: Segment | null = null;
+    for (const segment of this.#segments) {
+      const candidate = await segment.newest();
+      if (candidate.offset < 0n || candidate.timestamp <= newest.timestamp) continue;
+      newest = candidate;
+      holder = segment;
+    }
+    if (holder === null) return null;
+    const { timestamp } = newest;
+    const batch = await this.#firstBatch(holder, holder.baseOffset, (header) => header.maxTimestamp >= timestamp);
+    const record =
+      batch === null ? undefined : (await decodeRecords(batch)).find((each) => each.timestamp >= timestamp);
+    return record === undefined ? null : { offset: record.offset, timestamp: record.timestamp };
+  }
+
+  /** The first batch that readers may see, from the offset on, with such a header. */
+  async #firstBatch(
+    segment: Segment,
+    fromOffset: bigint,
+    isWanted: (header: BatchHeader) => boolean,
+  ): Promise<Buffer | null> {
+    let found: { readonly position: number; readonly sizeBytes: number } | null = null;
+    await segment.scanFrom(fromOffset, (header, position) => {
+      if (header.baseOffset >= this.#highWatermark) return false;
+      if (!isWanted(header)) return true;
+      found = { position, sizeBytes: header.sizeBytes };
+      return false;
+    });
+    if (found === null) return null;
+    const { position, sizeBytes } = found;
+    return segment.readBatch(position, sizeBytes);
+  }
+
+  /** Where an epoch ended: a reader that read further reads what was cut off since. Source: KIP-320. */
+  epochEndOffset(leaderEpoch: number): EpochEndOffset {
+    return this.#epochs.endOffsetOf(leaderEpoch, this.#highWatermark);
+  }
+
+  /** Settings that only say how to write take effect with the next batch. */
   applySettings(settings: LogSettings): void {
     this.#settings = settings;
+    this.#context.indexIntervalBytes = settings.indexIntervalBytes;
     this.#flusher.applyPolicy(settings);
   }
 
-  async enforceRetention(): Promise<void> {}
+  /** Deletes segments that are too old or too many, after closing the active one if its time has come. */
+  async enforceRetention(): Promise<void> {
+    const nowMs = this.#manager.clock.timestampMs();
+    this.#producers.expire(nowMs - this.#settings.producerIdExpirationMs);
+    if (this.#state !== "open") return;
+    await this.#rollIfOld(nowMs);
+    if (this.#settings.cleanupPolicy === "compact") return;
+    const segments = this.#segments;
+    const count = await countExpired(segments, this.#settings, nowMs, this.#openedAtMs);
+    const startOffset = segments[count]?.baseOffset;
+    if (count > 0 && startOffset !== undefined) await this.#moveStart(startOffset);
+  }
 
+  /** Without new records the active segment would outlive its age, and its records their retention. */
+  async #rollIfOld(nowMs: number): Promise<void> {
+    const active = this.#activeSegment;
+    if (active.sizeBytes === 0) return;
+    const { segmentMs, cleanupPolicy } = this.#settings;
+    const retentionMs = cleanupPolicy === "compact" ? -1 : this.#settings.retentionMs;
+    const isOld =
+      active.isOlderThan(segmentMs, this.#manager.clock.nowMs()) ||
+      isExpired(await active.newest(), retentionMs, nowMs, this.#openedAtMs);
+    if (!isOld || this.#state !== "open" || active !== this.#activeSegment) return;
+    this.#roll();
+    this.#sealSoon();
+  }
+
+  /**
+   * Makes the offset the log's start, for good, and deletes the segments before it.
+   *
+   * Rejects with OFFSET_OUT_OF_RANGE behind the high watermark.
+   */
+  async deleteRecordsBefore(offset: bigint): Promise<void> {
+    if (offset > this.#highWatermark) {
+      throw new KafkaError(
+        "OFFSET_OUT_OF_RANGE",
+        `${this.#name} can be read up to ${this.#highWatermark}; records before ${offset} were to be deleted`,
+      );
+    }
+    if (offset > this.#logStartOffset) await this.#moveStart(offset);
+  }
+
+  async #moveStart(startOffset: bigint): Promise<void> {
+    this.#logStartOffset = larger(this.#logStartOffset, startOffset);
+    this.#epochs.truncateFromStart(this.#logStartOffset);
+    await this.#manager.saveLogStartOffsets();
+    await this.#exclusively(() => this.#removeSegmentsBefore(startOffset));
+  }
+
+  async #removeSegmentsBefore(startOffset: bigint): Promise<void> {
+    const keptIndex = indexOfSegment(this.#segments, startOffset);
+    const gone = this.#segments.slice(0, keptIndex);
+    if (gone.length === 0) return;
+    // Its name is all that tells where the log ends once the others are gone.
+    if (keptIndex === this.#segments.length - 1) await this.#activeSegment.ensureFile();
+    this.#segments = this.#segments.slice(keptIndex);
+    for (const segment of gone) await segment.remove();
+    this.#manager.logger.info({ log: this.#name, startOffset, segments: gone.length }, "deleted old segments");
+  }
+
+  /** Moves the recovery point up to what is on the disk, with the side files that a restart from there needs. */
+  checkpoint(): Promise<void> {
+    return this.#exclusively(() => this.#writeCheckpoint());
+  }
+
+  async #writeCheckpoint(): Promise<void> {
+    if (this.hasFailed) return;
+    // A segment that is not sealed yet has no indexes on the disk: a restart has to walk it.
+    const recoveryPoint = this.#rolled[0]?.segment.baseOffset ?? this.#flusher.syncedOffset;
+    if (recoveryPoint <= this.#recoveryPoint) return;
+    const { directory, fileSystem } = this.#context;
+    const active = this.#activeSegment;
+    const snapshotOffset = this.#logEndOffset;
+    const snapshot = encodeSnapshot(this.#producers);
+    await this.#epochs.save(fileSystem, `${directory}/${LEADER_EPOCH_FILE}`);
+    await active.saveIndexes();
+    await this.#snapshots.write(snapshotOffset, snapshot, false);
+    await this.#snapshots.removeBefore(this.#recoveryPoint, active.baseOffset);
+    this.#recoveryPoint = recoveryPoint;
+  }
+
+  /** Runs one change of files after the other. */
+  #exclusively(change: () => Promise<void>): Promise<void> {
+    const done = this.#maintenance.then(change);
+    this.#maintenance = done.catch(() => {});
+    return done;
+  }
+
+  /** Waits until all that was appended is on the disk or has failed. May be called twice. */
   async close(): Promise<void> {
-    if (this.#state === "closed") return;
-    this.#state = "closed";
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     await this.#flusher.close();
+    await this.#sealing.run();
+    await this.checkpoint();
+    await this.#closeFiles();
+    this.#manager.remove(this);
+  }
+
+  /** Closes the log of a topic that is being deleted: its folder goes, and what the manager knows of it. */
+  async discard(): Promise<void> {
+    this.#isClosed = true;
+    await this.#flusher.close();
+    await this.#closeFiles();
+    this.#manager.forget(this);
+  }
+
+  async #closeFiles(): Promise<void> {
     this.#tail.clear();
+    await this.#maintenance;
     for (const segment of this.#segments) await segment.close();
   }
 }
 
-/** Of acks: what the batch's producer waits for. */
+/** What the batch's producer waits for. */
 function acknowledgement(group: FlushGroup, acks: number): Promise<void> {
   if (acks === 0) return DONE;
   return acks === 1 ? group.written : group.flushed;
 }
 
-/** The offset behind the last of these whole batches. */
-function endOffsetOf(batches: Buffer): bigint {
-  let at = 0;
-  while (at + batchSizeAt(batches, at) < batches.length) at += batchSizeAt(batches, at);
-  return lastOffsetAt(batches, at) + 1n;
+/** Index of the segment that holds the offset, or would. */
+function indexOfSegment(segments: readonly Segment[], offset: bigint): number {
+  let low = 0;
+  let high = segments.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    const segment = segments[middle];
+    if (segment !== undefined && segment.baseOffset <= offset) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+async function decodeRecords(batch: Buffer): Promise<DecodedRecord[]> {
+  await loadCodec(readBatchHeader(batch).compression);
+  return readRecords(batch, DECOMPRESSED_LIMIT_BYTES);
 }
 
 function smaller(a: bigint, b: bigint): bigint {
   if (a < b) return a;
+  return b;
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
   return b;
 }

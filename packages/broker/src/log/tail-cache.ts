@@ -1,7 +1,7 @@
 /** The batches that were written last, kept in memory: a consumer at the end of the log costs no read. */
 
 import { BoundedQueue } from "@millrace/base";
-import { batchSizeAt, endOfBatches, positionOfOffset } from "./batch-scanner.ts";
+import { batchSizeAt, endOfBatches, endOffsetOf, positionOfOffset } from "./batch-scanner.ts";
 
 /** One written piece of the log: whole batches, one after the other. */
 interface CachedPiece {
@@ -73,6 +73,16 @@ export class TailCache {
   /** The first offset that is here; null if nothing is. */
   get startOffset(): bigint | null {
     return this.#pieces[this.#firstIndex]?.baseOffset ?? null;
+  }
+
+  /** Keeps pieces of whole batches, one behind the other, from baseOffset up to, not including, endOffset. */
+  addAll(pieces: readonly Buffer[], baseOffset: bigint, endOffset: bigint): void {
+    let start = baseOffset;
+    for (const [index, piece] of pieces.entries()) {
+      const end = index === pieces.length - 1 ? endOffset : endOffsetOf(piece);
+      this.add(piece, start, end);
+      start = end;
+    }
   }
 
   /** Keeps bytes that hold the batches from baseOffset up to, not including, endOffset. */

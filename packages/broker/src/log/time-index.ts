@@ -7,7 +7,7 @@
  *
  * Both columns rise strictly. The last entry of a closed segment holds the segment's largest timestamp.
  */
-const ENTRY_BYTES = 12;
+export const TIME_ENTRY_BYTES = 12;
 const INITIAL_ENTRIES = 16;
 
 export class TimeIndex {
@@ -41,8 +41,8 @@ export class TimeIndex {
     return this.#offsets[index] ?? 0;
   }
 
-  /** Relative offset of the last entry that is older than the timestamp; 0 if there is none. */
-  lookupBefore(timestamp: bigint): number {
+  /** Index of the last entry that is older than the timestamp; -1 if there is none. */
+  lastBefore(timestamp: bigint): number {
     let low = 0;
     let high = this.#count - 1;
     while (low <= high) {
@@ -50,7 +50,7 @@ export class TimeIndex {
       if (this.timestampAt(middle) < timestamp) low = middle + 1;
       else high = middle - 1;
     }
-    return high < 0 ? 0 : this.offsetAt(high);
+    return high;
   }
 
   /** Forgets all entries of the offset and behind it. */
@@ -60,9 +60,9 @@ export class TimeIndex {
 
   /** The file's bytes from an entry on. */
   encode(fromIndex: number): Buffer {
-    const bytes = Buffer.allocUnsafe((this.#count - fromIndex) * ENTRY_BYTES);
+    const bytes = Buffer.allocUnsafe((this.#count - fromIndex) * TIME_ENTRY_BYTES);
     for (let index = fromIndex; index < this.#count; index++) {
-      const at = (index - fromIndex) * ENTRY_BYTES;
+      const at = (index - fromIndex) * TIME_ENTRY_BYTES;
       bytes.writeBigInt64BE(this.timestampAt(index), at);
       bytes.writeUInt32BE(this.offsetAt(index), at + 8);
     }
@@ -75,9 +75,9 @@ export class TimeIndex {
    * Returns null if they are not an index: cut in the middle of an entry, or not rising.
    */
   static decode(bytes: Buffer, limitOffset: number): TimeIndex | null {
-    if (bytes.length % ENTRY_BYTES !== 0) return null;
+    if (bytes.length % TIME_ENTRY_BYTES !== 0) return null;
     const index = new TimeIndex();
-    for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
+    for (let at = 0; at < bytes.length; at += TIME_ENTRY_BYTES) {
       const relativeOffset = bytes.readUInt32BE(at + 8);
       if (relativeOffset >= limitOffset) break;
       const countBefore = index.count;

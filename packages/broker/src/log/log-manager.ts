@@ -1,0 +1,260 @@
+/** What all partition logs of a data directory share: handles, memory, checkpoints, and the number of this start. */
+
+import {
+  type Clock,
+  type FileSystem,
+  type Logger,
+  MEBIBYTE,
+  SECOND_MS,
+  type Timer,
+  writeFileAtomic,
+} from "@millrace/base";
+import { KafkaError } from "@millrace/protocol";
+import { parseOffset, readCheckpoint, writeCheckpoint } from "./checkpoint-file.ts";
+import { CoalescedTask } from "./coalesced-task.ts";
+import { FileHandles } from "./file-handles.ts";
+import { BROKER_EPOCH_FILE, LOG_START_FILE, partitionDirectoryName, RECOVERY_POINT_FILE } from "./file-names.ts";
+import { TailCacheBudget } from "./tail-cache.ts";
+
+/** What the manager needs of a log to write it down. */
+export interface ManagedLog {
+  readonly topic: string;
+  readonly partition: number;
+  /** All before it is on the disk, and so are the side files that a restart from it needs. */
+  readonly recoveryPoint: bigint;
+  readonly logStartOffset: bigint;
+  readonly hasFailed: boolean;
+  /** Moves the recovery point up to what is on the disk. */
+  checkpoint(): Promise<void>;
+}
+
+export interface LogManagerOptions {
+  readonly dataDir: string;
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The last broker here closed in order. */
+  readonly isCleanStart: boolean;
+  /** Segments that are open for reading at a time. */
+  readonly readHandleLimit?: number;
+  /** Memory for the batches written last, of all partitions together. */
+  readonly tailCacheBytes?: number;
+  /** How often the logs' progress is written down. A restart scans what came after the last time. */
+  readonly checkpointIntervalMs?: number;
+}
+
+const READ_HANDLE_LIMIT = 256;
+const TAIL_CACHE_BYTES = 64 * MEBIBYTE;
+/** Logs that are brought up to date in one round; the others follow in the next ones. */
+const CHECKPOINTS_PER_ROUND = 128;
+
+interface SavedOffsets {
+  readonly topic: string;
+  readonly partition: number;
+  readonly recoveryPoint: bigint | null;
+  readonly logStartOffset: bigint;
+}
+
+export class LogManager {
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly handles: FileHandles;
+  readonly tailCacheBudget: TailCacheBudget;
+  readonly isCleanStart: boolean;
+  /** Higher at every start: a reader learns from it that the log's end may have been cut in between. */
+  readonly leaderEpoch: number;
+  readonly #dataDir: string;
+  readonly #checkpointIntervalMs: number;
+  /** By folder name; what the files say of logs that are not open. */
+  readonly #saved = new Map<string, SavedOffsets>();
+  readonly #logs = new Map<string, ManagedLog>();
+  /** Logs that moved on since their last checkpoint, in the order in which they did. */
+  readonly #advanced = new Set<ManagedLog>();
+  readonly #savingRecoveryPoints = new CoalescedTask(() => this.#writeRecoveryPoints());
+  readonly #savingLogStarts = new CoalescedTask(() => this.#writeLogStarts());
+  #timer: Timer | null = null;
+  #round: Promise<void> | null = null;
+  #hasFailed = false;
+  #isClosed = false;
+
+  static async open(options: LogManagerOptions): Promise<LogManager> {
+    const { fileSystem, dataDir } = options;
+    const [leaderEpoch, recoveryPoints, logStarts] = await Promise.all([
+      nextEpoch(fileSystem, `${dataDir}/${BROKER_EPOCH_FILE}`),
+      readOffsets(fileSystem, `${dataDir}/${RECOVERY_POINT_FILE}`),
+      readOffsets(fileSystem, `${dataDir}/${LOG_START_FILE}`),
+    ]);
+    const manager = new LogManager(options, leaderEpoch);
+    for (const { topic, partition, offset } of recoveryPoints) {
+      manager.#saved.set(partitionDirectoryName(topic, partition), {
+        topic,
+        partition,
+        recoveryPoint: offset,
+        logStartOffset: 0n,
+      });
+    }
+    for (const { topic, partition, offset } of logStarts) {
+      const name = partitionDirectoryName(topic, partition);
+      const recoveryPoint = manager.#saved.get(name)?.recoveryPoint ?? null;
+      manager.#saved.set(name, { topic, partition, recoveryPoint, logStartOffset: offset });
+    }
+    return manager;
+  }
+
+  private constructor(options: LogManagerOptions, leaderEpoch: number) {
+    this.fileSystem = options.fileSystem;
+    this.clock = options.clock;
+    this.logger = options.logger;
+    this.handles = new FileHandles(options.fileSystem, options.readHandleLimit ?? READ_HANDLE_LIMIT);
+    this.tailCacheBudget = new TailCacheBudget(options.tailCacheBytes ?? TAIL_CACHE_BYTES);
+    this.isCleanStart = options.isCleanStart;
+    this.leaderEpoch = leaderEpoch;
+    this.#dataDir = options.dataDir;
+    this.#checkpointIntervalMs = options.checkpointIntervalMs ?? SECOND_MS;
+  }
+
+  /** Null if nothing is known about the log. */
+  recoveryPointOf(topic: string, partition: number): bigint | null {
+    return this.#saved.get(partitionDirectoryName(topic, partition))?.recoveryPoint ?? null;
+  }
+
+  logStartOffsetOf(topic: string, partition: number): bigint {
+    return this.#saved.get(partitionDirectoryName(topic, partition))?.logStartOffset ?? 0n;
+  }
+
+  /** From now on the log itself is asked. */
+  add(log: ManagedLog): void {
+    this.#logs.set(partitionDirectoryName(log.topic, log.partition), log);
+  }
+
+  /** A log that was closed: what it says now is remembered. */
+  remove(log: ManagedLog): void {
+    const { topic, partition, recoveryPoint, logStartOffset } = log;
+    this.forget(log);
+    this.#saved.set(partitionDirectoryName(topic, partition), { topic, partition, recoveryPoint, logStartOffset });
+    if (log.hasFailed) this.#hasFailed = true;
+  }
+
+  /** A log that is deleted: one of the same name that comes later has nothing to do with it. */
+  forget(log: ManagedLog): void {
+    const name = partitionDirectoryName(log.topic, log.partition);
+    this.#advanced.delete(log);
+    this.#logs.delete(name);
+    this.#saved.delete(name);
+  }
+
+  /** More of the log is on the disk: it is written down within the interval. */
+  noteAdvance(log: ManagedLog): void {
+    this.#advanced.add(log);
+    if (this.#timer === null && this.#round === null) this.#scheduleRound();
+  }
+
+  saveRecoveryPoints(): Promise<void> {
+    return this.#savingRecoveryPoints.run();
+  }
+
+  /** Resolves once a restart would know where the logs start now. */
+  saveLogStartOffsets(): Promise<void> {
+    return this.#savingLogStarts.run();
+  }
+
+  /** Writes all down; the logs must be closed before. Rejects with KAFKA_STORAGE_ERROR if the next start has to check them. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    await this.#round;
+    this.handles.close();
+    await this.saveRecoveryPoints();
+    if (this.#hasFailed) throw new KafkaError("KAFKA_STORAGE_ERROR", "a log failed; the next start checks all of them");
+  }
+
+  #scheduleRound(): void {
+    if (this.#isClosed) return;
+    this.#timer = this.clock.schedule(
+      this.#checkpointIntervalMs,
+      () => {
+        this.#timer = null;
+        this.#round = this.#checkpointAdvanced().finally(() => {
+          this.#round = null;
+          if (this.#advanced.size > 0) this.#scheduleRound();
+        });
+      },
+      { background: true },
+    );
+  }
+
+  async #checkpointAdvanced(): Promise<void> {
+    let count = 0;
+    for (const log of this.#advanced) {
+      if (count++ === CHECKPOINTS_PER_ROUND || this.#isClosed) break;
+      this.#advanced.delete(log);
+      try {
+        await log.checkpoint();
+      } catch (error) {
+        // Nothing is lost but time at the next start.
+        this.logger.warn({ topic: log.topic, partition: log.partition, error }, "could not write a checkpoint");
+      }
+    }
+    try {
+      await this.saveRecoveryPoints();
+    } catch (error) {
+      this.logger.warn({ error }, "could not write the recovery points");
+    }
+  }
+
+  #writeRecoveryPoints(): Promise<void> {
+    const lines: string[] = [];
+    for (const { topic, partition, recoveryPoint } of this.#all()) {
+      if (recoveryPoint !== null) lines.push(`${topic} ${partition} ${recoveryPoint}`);
+    }
+    return writeCheckpoint(this.fileSystem, `${this.#dataDir}/${RECOVERY_POINT_FILE}`, lines);
+  }
+
+  #writeLogStarts(): Promise<void> {
+    const lines: string[] = [];
+    for (const { topic, partition, logStartOffset } of this.#all()) {
+      if (logStartOffset > 0n) lines.push(`${topic} ${partition} ${logStartOffset}`);
+    }
+    return writeCheckpoint(this.fileSystem, `${this.#dataDir}/${LOG_START_FILE}`, lines);
+  }
+
+  *#all(): Iterable<SavedOffsets> {
+    for (const [name, saved] of this.#saved) {
+      if (!this.#logs.has(name)) yield saved;
+    }
+    yield* this.#logs.values();
+  }
+}
+
+/** Counts this start, for good, before anything is served. */
+async function nextEpoch(fileSystem: FileSystem, path: string): Promise<number> {
+  let last = -1;
+  try {
+    last = Number.parseInt((await fileSystem.readFile(path)).toString("latin1"), 10);
+  } catch {
+    // A folder that no broker used yet.
+  }
+  const epoch = Number.isInteger(last) && last >= -1 ? last + 1 : 0;
+  await writeFileAtomic(fileSystem, path, Buffer.from(`${epoch}\n`));
+  return epoch;
+}
+
+interface PartitionOffset {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
+/** The lines of a checkpoint that make sense; none if the file is not there or is damaged. */
+async function readOffsets(fileSystem: FileSystem, path: string): Promise<PartitionOffset[]> {
+  const offsets: PartitionOffset[] = [];
+  for (const [topic, partitionWord, offsetWord] of (await readCheckpoint(fileSystem, path)) ?? []) {
+    const partition = Number(partitionWord);
+    const offset = parseOffset(offsetWord);
+    if (topic !== undefined && Number.isInteger(partition) && offset !== null)
+      offsets.push({ topic, partition, offset });
+  }
+  return offsets;
+}
