@@ -38,6 +38,16 @@ export class BoundedQueue<T> {
     return true;
   }
 
+  /** Puts an item before all others. False if the queue is full: nothing was added. */
+  unshift(item: T): boolean {
+    if (this.isFull) return false;
+    if (this.#length === this.#slots.length) this.#grow();
+    this.#head = (this.#head - 1) & (this.#slots.length - 1);
+    this.#slots[this.#head] = item;
+    this.#length += 1;
+    return true;
+  }
+
   peek(): T | undefined {
     return this.#slots[this.#head];
   }

@@ -1,4 +1,4 @@
-/** Cuts a batch that a broker finds too large into smaller ones: the one case in which sealed records are encoded again. */
+/** Encodes sealed records again: in smaller batches where a broker finds one too large, or without those taken back. */
 
 import { assert } from "@millrace/base";
 import {
@@ -27,11 +27,28 @@ export function splitBatch(batch: MessageBatch, batchSizeBytes: number): Message
   const parts: MessageBatch[] = [];
   let start = 0;
   for (const records of cut(readRecords(batch.payload), limitBytes)) {
-    parts.push(partOf(batch, records, start, compression));
+    const indexes = records.map((_, index) => start + index);
+    const part = partOf(batch, records, indexes, compression);
+    // Being cut is no failure of theirs.
+    part.attemptCount = batch.attemptCount - 1;
+    if (batch.stamp !== null) part.stampWith({ ...batch.stamp, baseSequence: batch.stamp.baseSequence + start });
+    parts.push(part);
     start += records.length;
   }
   batch.replaceBy(parts);
   return parts;
+}
+
+/** The batch without the records that their senders took back, or null if that is all of them. It has not left yet. */
+export function withoutWithdrawn(batch: MessageBatch): MessageBatch | null {
+  assert(batch.payload !== null && batch.attemptCount === 0, "records are taken back before their batch leaves");
+  const { compression } = readBatchHeader(batch.payload);
+  const records = readRecords(batch.payload);
+  const indexes = Array.from(records.keys()).filter((index) => !batch.withdrawn.has(index));
+  const kept = records.filter((_, index) => !batch.withdrawn.has(index));
+  const rest = kept.length === 0 ? null : partOf(batch, kept, indexes, compression);
+  batch.replaceBy(rest === null ? [] : [rest]);
+  return rest;
 }
 
 function* cut(records: readonly DecodedRecord[], limitBytes: number): Iterable<DecodedRecord[]> {
@@ -53,7 +70,8 @@ function* cut(records: readonly DecodedRecord[], limitBytes: number): Iterable<D
 function partOf(
   batch: MessageBatch,
   records: readonly DecodedRecord[],
-  start: number,
+  /** Their places in the batch. */
+  indexes: readonly number[],
   compression: CompressionType,
 ): MessageBatch {
   const slabBytes = records.reduce((sizeBytes, record) => sizeBytes + sizeLimitBytes(record), BATCH_HEADER_BYTES);
@@ -61,10 +79,10 @@ function partOf(
   for (const { timestamp, key, value, headers } of records) {
     builder.append(Number(timestamp), key, key?.length ?? 0, value, headers);
   }
-  const part = createMessageBatch({
+  return createMessageBatch({
     topic: batch.topic,
     partition: batch.partition,
-    records: slice(batch.records, start, start + records.length),
+    records: pick(batch.records, indexes),
     payload: encode(builder, compression),
     createdAtMs: batch.createdAtMs,
     ordinal: batch.ordinal,
@@ -72,22 +90,16 @@ function partOf(
     // The memory that the whole batch holds is given back when its last part is settled.
     release: () => {},
   });
-  // Being cut is no failure of theirs.
-  part.attemptCount = batch.attemptCount - 1;
-  if (batch.stamp !== null) part.stampWith({ ...batch.stamp, baseSequence: batch.stamp.baseSequence + start });
-  return part;
 }
 
 function sizeLimitBytes(record: DecodedRecord): number {
   return recordSizeLimitBytes(record.key?.length ?? 0, record.value, record.headers);
 }
 
-function slice(records: BatchRecords, start: number, end: number): BatchRecords {
-  return {
-    completions: records.completions.slice(start, end),
-    timestampsMs: records.timestampsMs.slice(start, end),
-    slots: records.slots?.slice(start, end) ?? null,
-  };
+function pick({ completions, timestampsMs, slots }: BatchRecords, indexes: readonly number[]): BatchRecords {
+  const isPicked = new Set(indexes);
+  const at = <T>(list: readonly T[]) => list.filter((_, index) => isPicked.has(index));
+  return { completions: at(completions), timestampsMs: at(timestampsMs), slots: slots === null ? null : at(slots) };
 }
 
 function encode(builder: RecordBatchBuilder, compression: CompressionType): Buffer {

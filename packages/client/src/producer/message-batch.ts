@@ -57,6 +57,8 @@ export class MessageBatch {
   readonly #records: BatchRecords;
   readonly #release: MessageBatchParts["release"];
   readonly #settledListeners: (() => void)[] = [];
+  /** Places of records that their senders took back before it left. */
+  readonly #withdrawn = new Set<number>();
   #payload: Buffer | null = null;
   #stamp: ProducerStamp | null = null;
   #isSettled = false;
@@ -106,6 +108,19 @@ export class MessageBatch {
     return this.#isSettled;
   }
 
+  get withdrawn(): ReadonlySet<number> {
+    return this.#withdrawn;
+  }
+
+  /** Takes a record back. False if it is not here, or the batch is on its way or was. The caller tells the completion. */
+  withdraw(completion: RecordCompletion): boolean {
+    if (this.#isSettled || this.attemptCount > 0) return false;
+    const index = this.#records.completions.indexOf(completion);
+    if (index < 0 || this.#withdrawn.has(index)) return false;
+    this.#withdrawn.add(index);
+    return true;
+  }
+
   compressed(payload: Buffer): void {
     this.#payload = payload;
   }
@@ -145,14 +160,20 @@ export class MessageBatch {
     const { completions, slots } = this.#records;
     for (let index = 0; index < completions.length; index++) {
       const completion = completions[index];
-      if (completion !== undefined) failRecord(completion, errorOf(index), slots === null ? 0 : (slots[index] ?? 0));
+      if (completion === undefined || this.#withdrawn.has(index)) continue;
+      failRecord(completion, errorOf(index), slots === null ? 0 : (slots[index] ?? 0));
     }
     this.#tellSettled();
   }
 
-  /** Others carry its records from now on; it is over, and its memory free, when they are. */
+  /** Others carry its records from now on, or none do; it is over, and its memory free, when they are. */
   replaceBy(parts: readonly MessageBatch[]): void {
     assert(this.#settle(), "a settled batch cannot be replaced");
+    if (parts.length === 0) {
+      this.#tellSettled();
+      this.release({ isReusable: true });
+      return;
+    }
     let pendingCount = parts.length;
     for (const part of parts) {
       part.onSettled(() => {

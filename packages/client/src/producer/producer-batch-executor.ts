@@ -6,7 +6,7 @@ import type { Cluster } from "../cluster/cluster.ts";
 import type { Connection } from "../cluster/connection.ts";
 import { DeliveryError, DeliveryTimeoutError, toKafkaError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
-import { splitBatch } from "./batch-splitter.ts";
+import { splitBatch, withoutWithdrawn } from "./batch-splitter.ts";
 import type { ProducerIdentity } from "./idempotence.ts";
 import type { MessageBatch } from "./message-batch.ts";
 import type { ProducerCounters } from "./metrics.ts";
@@ -196,6 +196,8 @@ export class ProducerBatchExecutor {
       const batch = this.#nextBatch(queue, nowMs);
       if (batch === null) {
         queue.isListed = false;
+        // All that it held may have been taken back.
+        if (queue.isEmpty) this.#parts.onIdle(queue);
         continue;
       }
       const batchBytes = batch.payload?.length ?? 0;
@@ -229,8 +231,13 @@ export class ProducerBatchExecutor {
       if (inFlight.length > 0 && queue.provenLeaderId !== queue.leaderId) return null;
     }
     if (queue.sealed.length === 0 && this.#mayLeaveOpen(queue)) this.#parts.manager.sealOpen(queue);
-    const batch = queue.sealed.peek();
-    return batch === undefined || batch.payload === null ? null : batch;
+    for (let batch = queue.sealed.peek(); batch !== undefined && batch.payload !== null; batch = queue.sealed.peek()) {
+      if (batch.withdrawn.size === 0) return batch;
+      queue.sealed.shift();
+      const rest = withoutWithdrawn(batch);
+      if (rest !== null) queue.sealed.unshift(rest);
+    }
+    return null;
   }
 
   #mayLeaveOpen(queue: PartitionQueue): boolean {

@@ -409,6 +409,35 @@ export class ProducerBatchManager {
     return count;
   }
 
+  /**
+   * Takes back a record whose batch is not on its way. False if it is, or was: its outcome will be told as it is.
+   *
+   * Looks through all that is buffered: it is asked for once a cancelled record, not once a record.
+   */
+  withdraw(completion: RecordCompletion): boolean {
+    for (let left = this.#waiters.length; left > 0; left--) {
+      const waiter = this.#waiters.shift();
+      if (waiter === undefined) break;
+      if (waiter.record.completion !== completion) this.#waiters.push(waiter);
+      else {
+        this.#leave(waiter);
+        // Round once, so that those that are left wait in their old order.
+        for (let rest = left - 1; rest > 0; rest--) {
+          const other = this.#waiters.shift();
+          if (other !== undefined) this.#waiters.push(other);
+        }
+        return true;
+      }
+    }
+    for (const topic of this.#topics.values()) {
+      for (const queue of topic.queues) {
+        if (queue.open.some((open) => open?.completions.includes(completion))) this.sealOpen(queue);
+        for (const batch of queue.sealed) if (batch.withdraw(completion)) return true;
+      }
+    }
+    return false;
+  }
+
   #wait(topic: TopicQueues, record: SerializedRecord): void {
     const { maxBlockMs, bufferMemory } = this.#options;
     const sizeBytes = WAITER_OVERHEAD_BYTES + record.keySizeBytes + (record.value?.length ?? 0);

@@ -499,6 +499,58 @@ test("purge throws away what has not left", async () => {
   await soon(Promise.all(sendAll(1)));
 });
 
+test("a record is taken back by its signal before it leaves, and its neighbours are not", async () => {
+  await warm({ maxInFlight: 1 });
+  log.plan({ kind: "hold" });
+  const abort = new AbortController();
+
+  const sent = sendAll(1, () => "in flight");
+  await clock.advance(1);
+  sent.push(...sendAll(1, () => "before"));
+  const taken = producer.send({ topic: "orders", value: "taken back" }, { signal: abort.signal });
+  sent.push(...sendAll(1, () => "after"));
+  abort.abort();
+  await assertFailure(taken, "ABORTED", "no");
+  log.release();
+  await soon(Promise.all(sent));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "in flight", "before", "after"]);
+  await soon(producer.flush());
+  assert.equal(producer.metrics().bufferBytes, 0);
+});
+
+test("a record that is on its way is not taken back: its outcome is told as it is", async () => {
+  await warm();
+  log.plan({ kind: "hold" });
+  const abort = new AbortController();
+
+  const sent = producer.send({ topic: "orders", value: "v" }, { signal: abort.signal });
+  await clock.advance(1);
+  abort.abort();
+  log.release();
+
+  assert.equal((await soon(sent)).offset, 1n);
+});
+
+test("a batch whose records were all taken back is never sent", async () => {
+  await warm({ lingerMs: 100 });
+  const abort = new AbortController();
+  const requestCount = log.requests.length;
+
+  const taken = producer.send({ topic: "orders", value: "v" }, { signal: abort.signal });
+  abort.abort();
+  await assertFailure(taken, "ABORTED", "no");
+  await soon(producer.flush());
+
+  assert.equal(log.requests.length, requestCount);
+  assert.equal(producer.metrics().bufferBytes, 0);
+});
+
+test("a signal that was aborted before refuses the record", async () => {
+  create();
+  await assertFailure(producer.send({ topic: "orders", value: "v" }, { signal: AbortSignal.abort() }), "ABORTED", "no");
+});
+
 test("a leader that moves takes the partition's records with it", async () => {
   const other = await ScriptedBroker.listen(network);
   log.serve(other);

@@ -24,7 +24,10 @@ import { type ProducerRecord, RecordMetadata } from "./record.ts";
 import { type RecordContext, RecordSerializer } from "./record-serializer.ts";
 import { createRecordWritable } from "./record-writable.ts";
 
-export interface SendOptions extends UserCallbacks {}
+export interface SendOptions extends UserCallbacks {
+  /** Takes the record back, as long as it is not on its way; the send then rejects with ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 export interface SendBatchOptions {
   /** Instead of the producer's own. */
@@ -125,23 +128,41 @@ export class Producer {
    * unhandledRejection.
    */
   send(record: ProducerRecord, options?: SendOptions): Promise<RecordMetadata> {
-    if (options?.onSuccess !== undefined || options?.onError !== undefined)
-      return this.#sendWithCallbacks(record, options);
+    if (options !== undefined) return this.#sendWith(record, options);
     const promise = new Promise<RecordMetadata>(captureResolve);
     assert(capturedResolve !== null, "a promise calls its executor at once");
     this.#accept(record, { completion: capturedResolve, slot: 0, codecId: this.#codecId, onBuffered: null });
     return promise;
   }
 
-  #sendWithCallbacks(record: ProducerRecord, callbacks: UserCallbacks): Promise<RecordMetadata> {
+  #sendWith(record: ProducerRecord, options: SendOptions): Promise<RecordMetadata> {
+    const { signal } = options;
     const { promise, resolve, reject } = createDeferred<RecordMetadata>();
-    if (callbacks.onError !== undefined) promise.catch(() => {});
-    const completion = this.#callbacks.getCallback(callbacks, (outcome) => {
+    if (options.onError !== undefined) promise.catch(() => {});
+    const completion = this.#callbacks.getCallback(options, (outcome) => {
+      signal?.removeEventListener("abort", onAbort);
       if (outcome instanceof RecordMetadata) resolve(outcome);
       else reject(outcome);
     });
+    const onAbort = () => {
+      if (this.#withdraw(record.topic, completion)) completion.fail(abortedError(record, signal));
+    };
+    if (signal?.aborted === true) {
+      completion.fail(abortedError(record, signal));
+      return promise;
+    }
+    signal?.addEventListener("abort", onAbort, { once: true });
     this.#accept(record, { completion, slot: 0, codecId: this.#codecId, onBuffered: null });
     return promise;
+  }
+
+  #withdraw(topic: string, completion: Completion): boolean {
+    const preparing = this.#preparing.get(topic);
+    const at = preparing?.records.findIndex(({ context }) => context.completion === completion) ?? -1;
+    if (preparing === undefined || at < 0) return this.#manager.withdraw(completion);
+    preparing.records.splice(at, 1);
+    this.#preparingCount -= 1;
+    return true;
   }
 
   /**
@@ -434,6 +455,11 @@ export class Producer {
   writable(): Writable {
     return createRecordWritable(this);
   }
+}
+
+function abortedError(record: ProducerRecord, signal: AbortSignal | undefined): KafkaError {
+  const options = { cause: signal?.reason };
+  return new KafkaError("ABORTED", `record for ${record.topic} was taken back by its sender`, options);
 }
 
 let capturedResolve: ((outcome: RecordMetadata | Promise<never>) => void) | null = null;
