@@ -68,6 +68,7 @@ class InProcessStream implements ByteStream {
   #isDeliveryQueued = false;
   #hasEnded = false;
   #isEndPending = false;
+  #hasEndArrived = false;
   #isClosed = false;
   #error: Error | null = null;
   #wantsDrain = false;
@@ -96,7 +97,7 @@ class InProcessStream implements ByteStream {
 
   write(chunks: readonly Uint8Array[]): boolean {
     const peer = this.#peer;
-    if (this.#isClosed || this.#hasEnded || peer === null) return false;
+    if (this.#isClosed || this.#hasEnded || peer === null || peer.#isClosed) return false;
     const bytes = Buffer.concat(chunks);
     peer.#inbox.push(bytes);
     peer.#inboxBytes += bytes.length;
@@ -121,6 +122,7 @@ class InProcessStream implements ByteStream {
       this.#peer.#isEndPending = true;
       this.#peer.#queueDelivery();
     }
+    this.#closeIfOver();
   }
 
   destroy(error?: Error): void {
@@ -168,9 +170,15 @@ class InProcessStream implements ByteStream {
     if (this.#peer !== null) this.#peer.#drain(this.#inboxBytes);
     if (this.#isEndPending && this.#inbox.length === 0 && !this.#isPaused && !this.#isClosed) {
       this.#isEndPending = false;
-      handlers.onEnd?.();
-      if (this.#hasEnded || handlers.onEnd === undefined) this.#close(null);
+      this.#hasEndArrived = true;
+      if (handlers.onEnd === undefined) this.end();
+      else handlers.onEnd();
+      this.#closeIfOver();
     }
+  }
+
+  #closeIfOver(): void {
+    if (this.#hasEnded && this.#hasEndArrived) this.#close(null);
   }
 
   #drain(inboxBytes: number): void {

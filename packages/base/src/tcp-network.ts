@@ -17,7 +17,7 @@ export class TcpNetwork implements Network {
   connect(address: Address): ByteStream {
     // Nagle would hold back a small request until the answer to the one before it has come.
     return new SocketStream(
-      netConnect({ host: address.host, port: address.port, noDelay: true }),
+      netConnect({ host: address.host, port: address.port, noDelay: true, allowHalfOpen: true }),
       formatAddress(address),
     );
   }
@@ -52,10 +52,13 @@ export class SocketStream implements ByteStream {
   readonly remote: string;
   readonly localHost: string | null;
   readonly #socket: Socket;
+  readonly #openEvent: "connect" | "secureConnect";
   #error: Error | null = null;
 
-  constructor(socket: Socket, remote: string) {
+  /** openEvent: what tells that a connecting socket can carry bytes. */
+  constructor(socket: Socket, remote: string, openEvent: "connect" | "secureConnect" = "connect") {
     this.#socket = socket;
+    this.#openEvent = openEvent;
     this.remote = remote;
     // A socket that listens on IPv6 shows IPv4 peers in mapped form; the plain form is what others can connect to.
     this.localHost = socket.localAddress?.replace(/^::ffff:/, "") ?? null;
@@ -82,7 +85,7 @@ export class SocketStream implements ByteStream {
       else socket.end();
     });
     socket.on("close", () => handlers.onClose(this.#error));
-    if (socket.connecting) socket.once("connect", () => handlers.onOpen?.());
+    if (socket.connecting) socket.once(this.#openEvent, () => handlers.onOpen?.());
     else queueMicrotask(() => handlers.onOpen?.());
     socket.resume();
   }

@@ -2,9 +2,12 @@
 
 export * from "./admin-reader-suite.ts";
 export * from "./file-system-suite.ts";
+export * from "./gateway-suite.ts";
 export * from "./millrace-process.ts";
+export * from "./network-suite.ts";
 export * from "./record-batches.ts";
 export * from "./scripted-broker.ts";
 export * from "./scripted-log.ts";
 export * from "./start-broker.ts";
 export * from "./wait-until.ts";
+export * from "./wire-client.ts";
