@@ -1,8 +1,10 @@
 /** Test support: brokers, scripted or real, the command as a process, and what tests wait with. */
 
 export * from "./admin-reader-suite.ts";
+export * from "./faulty-file-system.ts";
 export * from "./file-system-suite.ts";
 export * from "./gateway-suite.ts";
+export * from "./log-fixture.ts";
 export * from "./millrace-process.ts";
 export * from "./network-suite.ts";
 export * from "./record-batches.ts";

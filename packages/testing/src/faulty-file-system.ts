@@ -1,0 +1,88 @@
+/** A disk that counts what it is asked and fails when a test says so. */
+
+import type { File, FileSystem, OpenMode } from "@millrace/base";
+
+export interface DiskFaults {
+  /** Called before a write; may throw, or return how many bytes are taken of it. */
+  onWrite?(path: string, sizeBytes: number): number | undefined | Promise<number | undefined>;
+  /** Called before a file's sync; may throw, or wait. */
+  onSync?(path: string): void | Promise<void>;
+  onTruncate?(path: string): void;
+  freeBytes?(): number;
+}
+
+/** Passes everything on to another file system. */
+export class FaultyFileSystem implements FileSystem {
+  readonly #inner: FileSystem;
+  faults: DiskFaults = {};
+  writeCount = 0;
+  syncCount = 0;
+  openCount = 0;
+
+  constructor(inner: FileSystem) {
+    this.#inner = inner;
+  }
+
+  async open(path: string, mode: OpenMode): Promise<File> {
+    this.openCount += 1;
+    const file = await this.#inner.open(path, mode);
+    return {
+      read: (buffer, position) => file.read(buffer, position),
+      write: async (chunks, position) => {
+        this.writeCount += 1;
+        const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+        const taken = await this.faults.onWrite?.(path, sizeBytes);
+        return taken === undefined
+          ? file.write(chunks, position)
+          : file.write([Buffer.concat(chunks).subarray(0, taken)], position);
+      },
+      sync: async () => {
+        this.syncCount += 1;
+        await this.faults.onSync?.(path);
+        await file.sync();
+      },
+      truncate: async (sizeBytes) => {
+        this.faults.onTruncate?.(path);
+        await file.truncate(sizeBytes);
+      },
+      sizeBytes: () => file.sizeBytes(),
+      close: () => file.close(),
+    };
+  }
+
+  readFile(path: string): Promise<Buffer> {
+    return this.#inner.readFile(path);
+  }
+
+  list(path: string): Promise<string[]> {
+    return this.#inner.list(path);
+  }
+
+  exists(path: string): Promise<boolean> {
+    return this.#inner.exists(path);
+  }
+
+  sizeBytes(path: string): Promise<number> {
+    return this.#inner.sizeBytes(path);
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return this.#inner.makeDirectory(path);
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#inner.rename(from, to);
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#inner.remove(path);
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    return this.#inner.syncDirectory(path);
+  }
+
+  async freeBytes(path: string): Promise<number> {
+    return this.faults.freeBytes?.() ?? this.#inner.freeBytes(path);
+  }
+}
