@@ -18,7 +18,12 @@ await runMain(() => {
 });
 
 function runBiome(args) {
-  return spawnSync(process.execPath, [biomePath(), ...args], { cwd: root, stdio: "inherit" }).status === 0;
+  const colors = process.stdout.isTTY ? "force" : "off";
+  const { status } = spawnSync(process.execPath, [biomePath(), ...args, `--colors=${colors}`], {
+    cwd: root,
+    stdio: "inherit",
+  });
+  return status === 0;
 }
 
 /** A nudge, never a failure: some long functions deserve their length. */
