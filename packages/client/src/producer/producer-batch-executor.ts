@@ -1,17 +1,17 @@
 /** ProducerBatchExecutor: sends batches to the brokers that lead their partitions and settles each one once. Kafka's term: Sender. */
 
 import { assert, type Clock, type Logger, type Random } from "@millrace/base";
-import { BrokerError, errorByNumber, initProducerIdApi, KafkaError, NO_PRODUCER, produceApi } from "@millrace/protocol";
+import { BrokerError, errorByNumber, KafkaError, NO_PRODUCER, produceApi } from "@millrace/protocol";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { Connection } from "../cluster/connection.ts";
 import { DeliveryError, DeliveryTimeoutError, toKafkaError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
 import { splitBatch, withoutWithdrawn } from "./batch-splitter.ts";
-import type { ProducerIdentity } from "./idempotence.ts";
 import type { MessageBatch } from "./message-batch.ts";
 import type { ProducerCounters } from "./metrics.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
 import type { ProducerBatchManager } from "./producer-batch-manager.ts";
+import { ProducerIdentities } from "./producer-identities.ts";
 
 /** What a broker remembers of a producer in each partition, so that a retry is no duplicate (KIP-98). */
 const IDEMPOTENT_IN_FLIGHT_LIMIT = 5;
@@ -78,14 +78,15 @@ export class ProducerBatchExecutor {
   readonly #links = new Map<number, BrokerLink>();
   #isPumpQueued = false;
   #isClosed = false;
-  #identity: ProducerIdentity | null = null;
-  #isAskingIdentity = false;
-  #identityFailures = 0;
+  /** Null where the producer is not idempotent. */
+  readonly #identities: ProducerIdentities | null;
 
   constructor(parts: BatchExecutorParts) {
     this.#parts = parts;
     this.#options = parts.options;
-    if (parts.options.enableIdempotence) this.#askIdentity();
+    this.#identities = parts.options.enableIdempotence
+      ? new ProducerIdentities({ ...parts, onIdentity: () => this.#onIdentity() })
+      : null;
   }
 
   get inFlightRequestCount(): number {
@@ -103,6 +104,11 @@ export class ProducerBatchExecutor {
     }
     queue.isListed = true;
     this.#linkTo(queue.leaderId).listed.push(queue);
+    this.#queuePump();
+  }
+
+  #onIdentity(): void {
+    for (const queue of this.#parts.queues()) this.wake(queue);
     this.#queuePump();
   }
 
@@ -143,7 +149,7 @@ export class ProducerBatchExecutor {
 
   #pump(): void {
     if (this.#isClosed) return;
-    if (this.#options.enableIdempotence && this.#identity === null) return;
+    if (this.#identities !== null && this.#identities.current === null) return;
     for (const link of this.#links.values()) {
       if (link.listed.length === 0) continue;
       const { connection } = link;
@@ -215,7 +221,7 @@ export class ProducerBatchExecutor {
   /** The batch that may leave next, or null: there is none, or something has to come back first. It stays in its place. */
   #nextBatch(queue: PartitionQueue, nowMs: number): MessageBatch | null {
     const { inFlight, retries, sequence } = queue;
-    const isIdempotent = this.#options.enableIdempotence;
+    const isIdempotent = this.#identities !== null;
     // A new leader gets nothing while the old one may still answer: two batches would race.
     if (inFlight.length > 0 && queue.inFlightLeaderId !== queue.leaderId) return null;
     if (retries.length > 0 || sequence.isUnresolved) {
@@ -255,21 +261,13 @@ export class ProducerBatchExecutor {
       case "ask":
         return true;
       case "raise": {
-        const next = sequence.nextIdentity() ?? this.#otherIdentity(sequence.identity);
+        const next = sequence.nextIdentity() ?? this.#identities?.other(sequence.identity) ?? null;
         if (next === null) return false;
         sequence.begin(next);
         for (const batch of retries) batch.stampWith(sequence.take(batch.recordCount));
         return true;
       }
     }
-  }
-
-  /** An identity of the producer that is not the given one; asked for if there is none. */
-  #otherIdentity(spent: ProducerIdentity | null): ProducerIdentity | null {
-    if (this.#identity !== null && this.#identity.producerId !== spent?.producerId) return this.#identity;
-    this.#identity = null;
-    this.#askIdentity();
-    return null;
   }
 
   #take(queue: PartitionQueue, batch: MessageBatch, nodeId: number): void {
@@ -279,11 +277,12 @@ export class ProducerBatchExecutor {
     queue.inFlightLeaderId = nodeId;
     batch.attemptCount += 1;
     if (batch.stamp !== null) return;
-    if (!this.#options.enableIdempotence) {
+    const identity = this.#identities?.current ?? null;
+    if (identity === null) {
       batch.stampWith(NO_PRODUCER);
       return;
     }
-    if (queue.sequence.identity === null && this.#identity !== null) queue.sequence.begin(this.#identity);
+    if (queue.sequence.identity === null) queue.sequence.begin(identity);
     batch.stampWith(queue.sequence.take(batch.recordCount));
   }
 
@@ -543,43 +542,10 @@ export class ProducerBatchExecutor {
     });
   }
 
-  #askIdentity(): void {
-    if (this.#isAskingIdentity || this.#isClosed) return;
-    this.#isAskingIdentity = true;
-    this.#requestIdentity().then(
-      (identity) => {
-        this.#isAskingIdentity = false;
-        this.#identityFailures = 0;
-        this.#identity = identity;
-        for (const queue of this.#parts.queues()) this.wake(queue);
-        this.#queuePump();
-      },
-      (error: unknown) => {
-        this.#isAskingIdentity = false;
-        if (this.#isClosed) return;
-        this.#parts.logger.warn({ err: error }, "no producer id yet");
-        const { retryBackoffMs: baseMs, retryBackoffMaxMs: maxMs } = this.#options;
-        const waitMs = backoffMs(this.#identityFailures++, this.#parts.random, { baseMs, maxMs });
-        this.#parts.clock.schedule(waitMs, () => this.#askIdentity());
-      },
-    );
-  }
-
-  async #requestIdentity(): Promise<ProducerIdentity> {
-    const connection = await this.#parts.cluster.anyConnection();
-    const response = await connection.request(initProducerIdApi, {
-      transactionalId: null,
-      transactionTimeoutMs: this.#options.requestTimeoutMs,
-      producerId: -1n,
-      producerEpoch: -1,
-    });
-    if (response.errorCode !== 0) throw BrokerError.fromNumber(response.errorCode, "ask for a producer id");
-    return { producerId: response.producerId, producerEpoch: response.producerEpoch };
-  }
-
   /** Sends nothing more; what is still owed is the caller's to purge first. */
   close(): void {
     this.#isClosed = true;
+    this.#identities?.close();
     this.#links.clear();
   }
 }

@@ -1,56 +1,29 @@
 /** ProducerBatchManager: gathers records into batches, one open batch a partition, within a bound of memory. Kafka's term: RecordAccumulator. */
 
-import { BoundedQueue, type Clock, type Random, type Timer } from "@millrace/base";
+import type { Clock, Random } from "@millrace/base";
 import {
+  BATCH_HEADER_BYTES,
   compress,
   compressionById,
   compressSync,
   KafkaError,
   RecordBatchBuilder,
-  type RecordHeader,
   recordSizeLimitBytes,
 } from "@millrace/protocol";
-import { BufferExhaustedError, RecordTooLargeError } from "../errors.ts";
+import { RecordTooLargeError } from "../errors.ts";
 import { failRecord, type RecordCompletion } from "./completion.ts";
 import { createMessageBatch, type MessageBatch } from "./message-batch.ts";
-import { type OpenBatch, PartitionQueue } from "./partition-queue.ts";
-import { type BoundPartitioner, type PartitionedTopic, STICKY, StickyPartition } from "./partitioners.ts";
+import type { OpenBatch, PartitionQueue } from "./partition-queue.ts";
+import { type BoundPartitioner, STICKY, StickyPartition } from "./partitioners.ts";
+import type { SerializedRecord } from "./record-serializer.ts";
 import { SlabPool } from "./slab-pool.ts";
+import { TopicQueues } from "./topic-queues.ts";
+import { WaitingRecords } from "./waiting-records.ts";
 
-const BATCH_HEADER_BYTES = 61;
 /** The least that is set aside for a new batch; slabs grow from there to batchSize. */
 const FIRST_SLAB_BYTES = 1024;
 /** Above this a batch is compressed off the event loop: below, the way there and back costs more than it saves. */
 const OFF_LOOP_COMPRESSION_BYTES = 64 * 1024;
-/** What a waiting record costs beside its bytes: its objects, its promise. */
-const WAITER_OVERHEAD_BYTES = 400;
-/** A bound on how many wait for memory, beside the bound on their bytes. */
-const WAITERS_LIMIT = 1_000_000;
-
-/** A serialized record, ready to be encoded. */
-export interface SerializedRecord {
-  /** Null: the partitioner chooses. */
-  readonly partition: number | null;
-  readonly timestampMs: number;
-  /** The first keySizeBytes bytes; the memory may be used again once the record is encoded or has to wait. */
-  readonly key: Uint8Array | null;
-  readonly keySizeBytes: number;
-  readonly value: Uint8Array | string | null;
-  readonly headers: readonly RecordHeader[] | null;
-  readonly codecId: number;
-  readonly completion: RecordCompletion;
-  readonly slot: number;
-  /** Told once the record has its place in a batch. */
-  readonly onBuffered: (() => void) | null;
-}
-
-interface Waiter {
-  readonly topic: TopicQueues;
-  readonly record: SerializedRecord;
-  readonly sizeBytes: number;
-  readonly sinceMs: number;
-}
-
 /** One batch as it stands; its records may still become more while it is open. */
 export interface BatchPreview {
   readonly topic: string;
@@ -80,64 +53,19 @@ export interface BatchManagerParts {
   readonly onMemoryShort: () => void;
 }
 
-/** The queues of one topic, and what the partitioner needs to know of it. */
-export class TopicQueues implements PartitionedTopic {
-  readonly name: string;
-  readonly sticky: StickyPartition;
-  queues: readonly PartitionQueue[] = [];
-  /** Its metadata is there: records can be appended at once. */
-  isKnown = false;
-  /** A record was appended since this was last set to false. */
-  isUsed = true;
-
-  constructor(name: string, sticky: StickyPartition) {
-    this.name = name;
-    this.sticky = sticky;
-  }
-
-  get partitionCount(): number {
-    return this.queues.length;
-  }
-
-  get isIdle(): boolean {
-    return this.queues.every((queue) => queue.isEmpty);
-  }
-
-  availablePartitions(): readonly number[] {
-    const available = this.queues.filter((queue) => queue.hasLeader);
-    return (available.length > 0 ? available : this.queues).map((queue) => queue.partition);
-  }
-
-  /** Partitions only ever become more; those that are there keep their batches and their sequence. */
-  growTo(partitionCount: number): void {
-    if (partitionCount <= this.queues.length) return;
-    const added = Array.from(
-      { length: partitionCount - this.queues.length },
-      (_, index) => new PartitionQueue(this.name, this.queues.length + index),
-    );
-    this.queues = [...this.queues, ...added];
-  }
-}
-
 export class ProducerBatchManager {
   readonly #options: BatchManagerOptions;
   readonly #parts: BatchManagerParts;
   readonly #pool: SlabPool;
   readonly #topics = new Map<string, TopicQueues>();
-  readonly #waiters = new BoundedQueue<Waiter>(WAITERS_LIMIT);
-  #waitingBytes = 0;
-  #waiterTimer: Timer | null = null;
-  #isAdmitting = false;
+  readonly #waiting: WaitingRecords;
   #sealedCount = 0;
-  /** Records that ever began and ceased to wait; what whenAdmitted is counted by. */
-  #waitedCount = 0;
-  #leftCount = 0;
-  readonly #barriers: { readonly afterCount: number; readonly resolve: () => void }[] = [];
 
   constructor(parts: BatchManagerParts) {
     this.#parts = parts;
     this.#options = parts.options;
     this.#pool = new SlabPool(parts.options.bufferMemory);
+    this.#waiting = new WaitingRecords(parts.options, parts.clock);
   }
 
   /** Bytes set aside for batches, of bufferMemory. */
@@ -146,12 +74,12 @@ export class ProducerBatchManager {
   }
 
   get waitingCount(): number {
-    return this.#waiters.length;
+    return this.#waiting.count;
   }
 
   /** Nothing can be appended at once: what is sent now waits, first come first served. */
   get isBlocked(): boolean {
-    return this.#waiters.length > 0;
+    return this.#waiting.count > 0;
   }
 
   topic(name: string): TopicQueues | undefined {
@@ -170,7 +98,7 @@ export class ProducerBatchManager {
 
   /** Records that are buffered and not on their way; the documents' name. */
   getBufferSize(): number {
-    let recordCount = this.#waiters.length;
+    let recordCount = this.#waiting.count;
     for (const topic of this.#topics.values()) {
       for (const queue of topic.queues) {
         for (const open of queue.open) recordCount += open?.builder.recordCount ?? 0;
@@ -187,7 +115,10 @@ export class ProducerBatchManager {
    */
   addMessage(topic: TopicQueues, record: SerializedRecord): void {
     topic.isUsed = true;
-    if (this.isBlocked || !this.#append(topic, record)) this.#wait(topic, record);
+    if (!this.isBlocked && this.#append(topic, record)) return;
+    const wasBlocked = this.isBlocked;
+    this.#waiting.join(topic, record);
+    if (!wasBlocked && this.isBlocked) this.#parts.onMemoryShort();
   }
 
   /** True if the record is dealt with: appended, or failed for good. False: there is no memory for it now. */
@@ -330,7 +261,7 @@ export class ProducerBatchManager {
       sizeBytes: builder.sizeBytes,
       release: (options) => {
         this.#pool.release(slab, options);
-        this.#admitWaiters();
+        this.#waiting.admit((topic, record) => this.#append(topic, record));
       },
     });
     queue.sealed.push(batch);
@@ -391,22 +322,12 @@ export class ProducerBatchManager {
 
   /** Resolves once all that wait for memory now have been buffered or failed. */
   whenAdmitted(): Promise<void> {
-    if (this.#waiters.length === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#barriers.push({ afterCount: this.#waitedCount, resolve });
-    });
+    return this.#waiting.whenAdmitted();
   }
 
   /** Fails all that wait for memory. Returns how many. */
-  failWaiters(error: KafkaError): number {
-    let count = 0;
-    for (let waiter = this.#waiters.shift(); waiter !== undefined; waiter = this.#waiters.shift()) {
-      count += 1;
-      this.#leave(waiter);
-      failRecord(waiter.record.completion, error, waiter.record.slot);
-    }
-    this.#armWaiterTimer();
-    return count;
+  failWaiting(error: KafkaError): number {
+    return this.#waiting.failAll(error);
   }
 
   /**
@@ -415,20 +336,7 @@ export class ProducerBatchManager {
    * Looks through all that is buffered: it is asked for once a cancelled record, not once a record.
    */
   withdraw(completion: RecordCompletion): boolean {
-    for (let left = this.#waiters.length; left > 0; left--) {
-      const waiter = this.#waiters.shift();
-      if (waiter === undefined) break;
-      if (waiter.record.completion !== completion) this.#waiters.push(waiter);
-      else {
-        this.#leave(waiter);
-        // Round once, so that those that are left wait in their old order.
-        for (let rest = left - 1; rest > 0; rest--) {
-          const other = this.#waiters.shift();
-          if (other !== undefined) this.#waiters.push(other);
-        }
-        return true;
-      }
-    }
+    if (this.#waiting.withdraw(completion)) return true;
     for (const topic of this.#topics.values()) {
       for (const queue of topic.queues) {
         if (queue.open.some((open) => open?.completions.includes(completion))) this.sealOpen(queue);
@@ -438,79 +346,9 @@ export class ProducerBatchManager {
     return false;
   }
 
-  #wait(topic: TopicQueues, record: SerializedRecord): void {
-    const { maxBlockMs, bufferMemory } = this.#options;
-    const sizeBytes = WAITER_OVERHEAD_BYTES + record.keySizeBytes + (record.value?.length ?? 0);
-    const isAllowed = maxBlockMs > 0 && (this.#waitingBytes + sizeBytes <= bufferMemory || this.#waitingBytes === 0);
-    const waiter: Waiter = { topic, record: detach(record), sizeBytes, sinceMs: this.#parts.clock.nowMs() };
-    if (!isAllowed || !this.#waiters.push(waiter)) {
-      failRecord(record.completion, new BufferExhaustedError(0, bufferMemory), record.slot);
-      return;
-    }
-    this.#waitingBytes += sizeBytes;
-    this.#waitedCount += 1;
-    if (this.#waiters.length === 1) {
-      this.#armWaiterTimer();
-      this.#parts.onMemoryShort();
-    }
-  }
-
-  /** First come, first served: who does not fit keeps those behind from overtaking. */
-  #admitWaiters(): void {
-    // Telling a failed record's owner may send another record, and settle a batch, before this returns.
-    if (this.#isAdmitting) return;
-    this.#isAdmitting = true;
-    for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
-      if (!this.#append(waiter.topic, waiter.record)) break;
-      this.#waiters.shift();
-      this.#leave(waiter);
-    }
-    this.#isAdmitting = false;
-  }
-
-  #leave(waiter: Waiter): void {
-    this.#waitingBytes -= waiter.sizeBytes;
-    this.#leftCount += 1;
-    while (this.#barriers[0] !== undefined && this.#barriers[0].afterCount <= this.#leftCount) {
-      this.#barriers.shift()?.resolve();
-    }
-  }
-
-  #armWaiterTimer(): void {
-    const oldest = this.#waiters.peek();
-    if (oldest === undefined || this.#waiterTimer !== null) return;
-    const dueMs = oldest.sinceMs + this.#options.maxBlockMs;
-    this.#waiterTimer = this.#parts.clock.schedule(dueMs - this.#parts.clock.nowMs(), () => {
-      this.#waiterTimer = null;
-      this.#expireWaiters();
-      this.#armWaiterTimer();
-    });
-  }
-
-  #expireWaiters(): void {
-    const nowMs = this.#parts.clock.nowMs();
-    for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
-      const waitedMs = nowMs - waiter.sinceMs;
-      if (waitedMs < this.#options.maxBlockMs) break;
-      this.#waiters.shift();
-      this.#leave(waiter);
-      const error = new BufferExhaustedError(waitedMs, this.#options.bufferMemory);
-      failRecord(waiter.record.completion, error, waiter.record.slot);
-    }
-  }
-
-  /** Stops the clock; the records that are left are the caller's to fail. */
   close(): void {
-    this.#waiterTimer?.cancel();
-    this.#waiterTimer = null;
+    this.#waiting.close();
   }
-}
-
-/** The record with memory of its own: the key's is used again for the next record. */
-function detach(record: SerializedRecord): SerializedRecord {
-  if (record.key === null) return record;
-  const key = Uint8Array.prototype.slice.call(record.key, 0, record.keySizeBytes);
-  return { ...record, key };
 }
 
 function encode(open: OpenBatch, record: SerializedRecord): boolean {

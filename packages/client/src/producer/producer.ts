@@ -14,15 +14,11 @@ import { type ProducerConfig, type ProducerOptions, resolveProducerOptions } fro
 import type { PartitionQueue } from "./partition-queue.ts";
 import { bindPartitioner } from "./partitioners.ts";
 import { ProducerBatchExecutor } from "./producer-batch-executor.ts";
-import {
-  type BatchPreview,
-  ProducerBatchManager,
-  type SerializedRecord,
-  type TopicQueues,
-} from "./producer-batch-manager.ts";
+import { type BatchPreview, ProducerBatchManager } from "./producer-batch-manager.ts";
 import { type ProducerRecord, RecordMetadata } from "./record.ts";
-import { type RecordContext, RecordSerializer } from "./record-serializer.ts";
+import { type RecordContext, RecordSerializer, type SerializedRecord } from "./record-serializer.ts";
 import { createRecordWritable } from "./record-writable.ts";
+import type { TopicQueues } from "./topic-queues.ts";
 
 export interface SendOptions extends UserCallbacks {
   /** Takes the record back, as long as it is not on its way; the send then rejects with ABORTED. */
@@ -374,7 +370,7 @@ export class Producer {
   }
 
   #purge(error: KafkaError, options: { readonly includeInFlight: boolean }): number {
-    let recordCount = this.#manager.failWaiters(error);
+    let recordCount = this.#manager.failWaiting(error);
     for (const queue of [...this.#timeouts.watched]) recordCount += this.#executor.purge(queue, error, options);
     return recordCount;
   }

@@ -1,12 +1,28 @@
 /** Makes a caller's record ready to be encoded: key and value as bytes or text, headers in a list, a timestamp. */
 
 import type { Clock } from "@millrace/base";
-import { writeText } from "@millrace/protocol";
+import { type RecordHeader, writeText } from "@millrace/protocol";
 import { SerializationError, toKafkaError } from "../errors.ts";
 import type { RecordCompletion } from "./completion.ts";
-import type { SerializedRecord } from "./producer-batch-manager.ts";
 import { normalizeHeaders, type ProducerRecord } from "./record.ts";
 import { passTextOrBytes, type SerializationContext, type Serializer } from "./serializers.ts";
+
+/** A serialized record, ready to be encoded. */
+export interface SerializedRecord {
+  /** Null: the partitioner chooses. */
+  readonly partition: number | null;
+  readonly timestampMs: number;
+  /** The first keySizeBytes bytes; the memory may be used again once the record is encoded or has to wait. */
+  readonly key: Uint8Array | null;
+  readonly keySizeBytes: number;
+  readonly value: Uint8Array | string | null;
+  readonly headers: readonly RecordHeader[] | null;
+  readonly codecId: number;
+  readonly completion: RecordCompletion;
+  readonly slot: number;
+  /** Told once the record has its place in a batch. */
+  readonly onBuffered: (() => void) | null;
+}
 
 export interface RecordSerializerOptions {
   readonly clock: Clock;

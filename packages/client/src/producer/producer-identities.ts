@@ -1,0 +1,85 @@
+/** Gets producer ids from the cluster, once at the start and again when one is spent (KIP-98). */
+
+import type { Clock, Logger, Random } from "@millrace/base";
+import { BrokerError, initProducerIdApi } from "@millrace/protocol";
+import type { Cluster } from "../cluster/cluster.ts";
+import { backoffMs } from "../retry.ts";
+import type { ProducerIdentity } from "./idempotence.ts";
+
+export interface ProducerIdentitiesParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly cluster: Cluster;
+  readonly options: {
+    readonly requestTimeoutMs: number;
+    readonly retryBackoffMs: number;
+    readonly retryBackoffMaxMs: number;
+  };
+  /** A new identity is there. */
+  readonly onIdentity: () => void;
+}
+
+export class ProducerIdentities {
+  readonly #parts: ProducerIdentitiesParts;
+  #current: ProducerIdentity | null = null;
+  #isAsking = false;
+  #isClosed = false;
+  #failureCount = 0;
+
+  /** Asks for the first one at once. */
+  constructor(parts: ProducerIdentitiesParts) {
+    this.#parts = parts;
+    this.#ask();
+  }
+
+  /** Null while one is on its way: nothing can be sent. */
+  get current(): ProducerIdentity | null {
+    return this.#current;
+  }
+
+  /** An identity with another producer id than the spent one's, or null: then it is asked for. */
+  other(spent: ProducerIdentity | null): ProducerIdentity | null {
+    if (this.#current !== null && this.#current.producerId !== spent?.producerId) return this.#current;
+    this.#ask();
+    return null;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  #ask(): void {
+    if (this.#isAsking || this.#isClosed) return;
+    this.#isAsking = true;
+    this.#request().then(
+      (identity) => {
+        this.#isAsking = false;
+        this.#failureCount = 0;
+        this.#current = identity;
+        this.#parts.onIdentity();
+      },
+      (error: unknown) => {
+        this.#isAsking = false;
+        if (this.#isClosed) return;
+        const { clock, random, logger, options } = this.#parts;
+        logger.warn({ err: error }, "no producer id yet");
+        const limits = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
+        clock.schedule(backoffMs(this.#failureCount++, random, limits), () => this.#ask());
+      },
+    );
+  }
+
+  async #request(): Promise<ProducerIdentity> {
+    const connection = await this.#parts.cluster.anyConnection();
+    const response = await connection.request(initProducerIdApi, {
+      transactionalId: null,
+      // A producer without transactions has none that could time out; the field must be positive all the same.
+      transactionTimeoutMs: this.#parts.options.requestTimeoutMs,
+      producerId: -1n,
+      producerEpoch: -1,
+    });
+    if (response.errorCode !== 0) throw BrokerError.fromNumber(response.errorCode, "ask for a producer id");
+    return { producerId: response.producerId, producerEpoch: response.producerEpoch };
+  }
+}

@@ -1,0 +1,156 @@
+/** Records that wait for room in bufferMemory: first come, first served, for no longer than maxBlockMs, and bounded themselves. */
+
+import { BoundedQueue, type Clock, type Timer } from "@millrace/base";
+import type { KafkaError } from "@millrace/protocol";
+import { BufferExhaustedError } from "../errors.ts";
+import { failRecord, type RecordCompletion } from "./completion.ts";
+import type { SerializedRecord } from "./record-serializer.ts";
+import type { TopicQueues } from "./topic-queues.ts";
+
+/** What a waiting record costs beside its bytes: its objects, its promise. */
+const OVERHEAD_BYTES = 400;
+const COUNT_LIMIT = 1_000_000;
+
+export interface WaitingRecordsOptions {
+  readonly maxBlockMs: number;
+  /** Bounds the buffer, and as much again the bytes of those that wait for it. */
+  readonly bufferMemory: number;
+}
+
+interface Waiter {
+  readonly topic: TopicQueues;
+  readonly record: SerializedRecord;
+  readonly sizeBytes: number;
+  readonly sinceMs: number;
+}
+
+export class WaitingRecords {
+  readonly #options: WaitingRecordsOptions;
+  readonly #clock: Clock;
+  readonly #waiters = new BoundedQueue<Waiter>(COUNT_LIMIT);
+  /** Those who wait for all that waited when they came; by how many must have left. */
+  readonly #barriers: { readonly afterCount: number; readonly resolve: () => void }[] = [];
+  #sizeBytes = 0;
+  #joinedCount = 0;
+  #leftCount = 0;
+  #timer: Timer | null = null;
+  #isAdmitting = false;
+
+  constructor(options: WaitingRecordsOptions, clock: Clock) {
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  get count(): number {
+    return this.#waiters.length;
+  }
+
+  /** Lets a record wait, or fails it with BUFFER_EXHAUSTED if too many wait already. */
+  join(topic: TopicQueues, record: SerializedRecord): void {
+    const { maxBlockMs, bufferMemory } = this.#options;
+    const sizeBytes = OVERHEAD_BYTES + record.keySizeBytes + (record.value?.length ?? 0);
+    const hasRoom = this.#sizeBytes + sizeBytes <= bufferMemory || this.#waiters.length === 0;
+    const waiter: Waiter = { topic, record: detach(record), sizeBytes, sinceMs: this.#clock.nowMs() };
+    if (maxBlockMs <= 0 || !hasRoom || !this.#waiters.push(waiter)) {
+      failRecord(record.completion, new BufferExhaustedError(0, bufferMemory), record.slot);
+      return;
+    }
+    this.#sizeBytes += sizeBytes;
+    this.#joinedCount += 1;
+    this.#armTimer();
+  }
+
+  /** Lets in as many as `append` takes, from the front: who does not fit keeps those behind from overtaking. */
+  admit(append: (topic: TopicQueues, record: SerializedRecord) => boolean): void {
+    // Telling a failed record's owner may send another record, and settle a batch, before this returns.
+    if (this.#isAdmitting) return;
+    this.#isAdmitting = true;
+    for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
+      if (!append(waiter.topic, waiter.record)) break;
+      this.#leave();
+    }
+    this.#isAdmitting = false;
+  }
+
+  /** Resolves once all that wait now have been let in or have failed. */
+  whenAdmitted(): Promise<void> {
+    if (this.#waiters.length === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#barriers.push({ afterCount: this.#joinedCount, resolve });
+    });
+  }
+
+  /** Takes one record out of the line. False if it is not in it. The caller tells its completion. */
+  withdraw(completion: RecordCompletion): boolean {
+    let isFound = false;
+    // Once round the queue, so that the others keep their order.
+    for (let left = this.#waiters.length; left > 0; left--) {
+      const waiter = this.#leave();
+      if (waiter === undefined) break;
+      if (waiter.record.completion === completion) isFound = true;
+      else this.#rejoin(waiter);
+    }
+    return isFound;
+  }
+
+  /** Fails all of them. Returns how many they were. */
+  failAll(error: KafkaError): number {
+    let failedCount = 0;
+    for (let waiter = this.#leave(); waiter !== undefined; waiter = this.#leave()) {
+      failedCount += 1;
+      failRecord(waiter.record.completion, error, waiter.record.slot);
+    }
+    return failedCount;
+  }
+
+  /** Stops the clock; whoever still waits is the caller's to fail first. */
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  #leave(): Waiter | undefined {
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) return undefined;
+    this.#sizeBytes -= waiter.sizeBytes;
+    this.#leftCount += 1;
+    while (this.#barriers[0] !== undefined && this.#barriers[0].afterCount <= this.#leftCount) {
+      this.#barriers.shift()?.resolve();
+    }
+    return waiter;
+  }
+
+  #rejoin(waiter: Waiter): void {
+    this.#waiters.push(waiter);
+    this.#sizeBytes += waiter.sizeBytes;
+    this.#leftCount -= 1;
+  }
+
+  #armTimer(): void {
+    const oldest = this.#waiters.peek();
+    if (oldest === undefined || this.#timer !== null) return;
+    const dueMs = oldest.sinceMs + this.#options.maxBlockMs;
+    this.#timer = this.#clock.schedule(dueMs - this.#clock.nowMs(), () => {
+      this.#timer = null;
+      this.#expire();
+      this.#armTimer();
+    });
+  }
+
+  #expire(): void {
+    const nowMs = this.#clock.nowMs();
+    for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
+      const waitedMs = nowMs - waiter.sinceMs;
+      if (waitedMs < this.#options.maxBlockMs) break;
+      this.#leave();
+      const error = new BufferExhaustedError(waitedMs, this.#options.bufferMemory);
+      failRecord(waiter.record.completion, error, waiter.record.slot);
+    }
+  }
+}
+
+/** The record with memory of its own: the key's is used again for the next record. */
+function detach(record: SerializedRecord): SerializedRecord {
+  if (record.key === null) return record;
+  return { ...record, key: Uint8Array.prototype.slice.call(record.key, 0, record.keySizeBytes) };
+}
