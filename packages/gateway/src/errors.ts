@@ -34,7 +34,6 @@ export const requestErrors = {
   TOO_MANY_RECORDS: row(413, "Send fewer records a request, or raise recordLimit."),
   UNSUPPORTED_ENCODING: row(415, "Send the body plain, or compressed with gzip, deflate, br or zstd."),
   REQUEST_INCOMPLETE: row(408, "Send the whole request within requestTimeoutMs."),
-  SHUTTING_DOWN: row(503, "Send the request again, to another server or once this one is back.", true),
   INTERNAL_ERROR: row(500, "Report it with the request id: this is a mistake in Millrace."),
 } as const satisfies Record<string, Row>;
 

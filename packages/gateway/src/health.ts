@@ -87,7 +87,7 @@ export class Health {
       admin
         .describeCluster()
         .then(
-          ({ brokers }) => resolve({ status: "healthy", message: `${brokers.length} brokers` }),
+          ({ brokers }) => resolve({ status: "healthy", message: `${brokers.length} known` }),
           (error: unknown) => resolve({ status: "unhealthy", message: error instanceof Error ? error.message : "" }),
         )
         .finally(() => timer.cancel());

@@ -2,3 +2,4 @@
 
 export { Gateway } from "./gateway.ts";
 export { type GatewayConfig, type GatewayOptions, gatewayOptions } from "./options.ts";
+export { type LineFormats, type LineRecord, readRecordLine } from "./record-line.ts";

@@ -8,7 +8,7 @@ import { JSON_TYPE } from "./answers.ts";
 import type { GatewayContext } from "./context.ts";
 import { messageJson, readFormats } from "./message-json.ts";
 import { defineRoute, type Route } from "./route.ts";
-import { choiceOf, numberOf, topicParams } from "./schemas.ts";
+import { choiceOf, numberOf, positiveOf, topicParams } from "./schemas.ts";
 
 const DEFAULT_LIMIT = 100;
 /** A read of the log's end is not meant to wait for more. */
@@ -17,7 +17,7 @@ const READ_WAIT_MS = 100;
 const messageQuery = Type.Object({
   partition: Type.Optional(numberOf("Default: 0.")),
   offset: Type.Optional(numberOf("Of the first message, or the first that is still there. Default: 0.")),
-  limit: Type.Optional(numberOf(`Most messages. Default: ${DEFAULT_LIMIT}.`)),
+  limit: Type.Optional(positiveOf(`Most messages. Default: ${DEFAULT_LIMIT}.`)),
   format: Type.Optional(
     choiceOf(
       readFormats,

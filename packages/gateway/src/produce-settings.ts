@@ -3,7 +3,7 @@
 import { type CompressionType, compressionTypes } from "@millrace/protocol";
 import { type Static, Type } from "typebox";
 import { type Format, formats } from "./formats.ts";
-import { choiceOf, flagOf, isSet } from "./schemas.ts";
+import { choiceOf, flagOf, isSet, positiveOf } from "./schemas.ts";
 
 export const produceQuery = Type.Object({
   "key.format": Type.Optional(choiceOf(formats, "How each key becomes bytes. Default: json.")),
@@ -18,10 +18,7 @@ export const produceQuery = Type.Object({
     ),
   ),
   timeout_ms: Type.Optional(
-    Type.String({
-      pattern: "^[1-9][0-9]{0,8}$",
-      description: "Longest wait for acknowledgements; what is not acknowledged by then is answered as failed.",
-    }),
+    positiveOf("Longest wait for acknowledgements; what is not acknowledged by then is answered as failed."),
   ),
   atomic: Type.Optional(flagOf("Store all records or none. Possible for one record.")),
   details: Type.Optional(flagOf("Tell index and sizes of every record, not only what differs from success.")),

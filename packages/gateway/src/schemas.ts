@@ -22,9 +22,13 @@ export function isSet(flag: FlagText | undefined): boolean {
   return flag === "true" || flag === "1";
 }
 
-/** A whole number in a query. */
+/** A whole number in a query, from 0; with positiveOf from 1. */
 export function numberOf(description: string) {
   return Type.String({ pattern: "^[0-9]{1,15}$", description });
+}
+
+export function positiveOf(description: string) {
+  return Type.String({ pattern: "^0*[1-9][0-9]{0,8}$", description });
 }
 
 export const topicParams = Type.Object({ topic: Type.String({ description: "The topic's name." }) });

@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { after, before, suite, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { gatewaySuite, httpCall, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
+import { Gateway } from "./gateway.ts";
+import type { GatewayConfig } from "./options.ts";
+
+/** Nobody listens there. */
+const NOWHERE = "127.0.0.1:1";
+
+suite("over the embedded broker", { concurrency: false }, () => {
+  let started: StartedBroker;
+  let gateway: Gateway;
+
+  before(async () => {
+    started = await startBroker();
+    gateway = await Gateway.open({ port: 0, bootstrapServers: started.server });
+  });
+
+  after(async () => {
+    await gateway.close();
+    await started.close();
+  });
+
+  gatewaySuite("over TCP", () => ({ url: urlOf(gateway), server: started.server }));
+
+  suite("in process", () => {
+    let inside: Gateway;
+
+    before(async () => {
+      inside = await Gateway.open({ port: 0, bootstrapServers: "embedded:1", network: started.broker.network });
+    });
+
+    after(() => inside.close());
+
+    test("produces and reads without a socket to the broker", async () => {
+      const topic = await createTopic(inside, "in-process");
+
+      const { status, json } = await post(
+        inside,
+        `/api/topics/${topic}/produce`,
+        '{"records":[{"value":1},{"value":2}]}',
+      );
+      const read = await get(inside, `/api/topics/${topic}/messages?partition=${json.offsets[0].partition}`);
+
+      assert.equal(status, 200);
+      assert.equal(read.json.length, 2);
+    });
+  });
+
+  test("a body beyond the limit is answered with 413, plain or inflated", async () => {
+    await using small = await open({ bodyLimitBytes: 1000 });
+    const topic = await createTopic(small, "limit");
+    const path = `/api/topics/${topic}/produce`;
+    const large = Buffer.from(`{"records":[{"value":"${"x".repeat(2000)}"}]}`);
+
+    const plain = await post(small, path, large);
+    const inflated = await post(small, path, gzipSync(large), { "content-encoding": "gzip" });
+
+    assert.deepEqual([plain.status, plain.json.code], [413, "BODY_TOO_LARGE"]);
+    assert.deepEqual([inflated.status, inflated.json.code], [413, "BODY_TOO_LARGE"]);
+  });
+
+  test("a compressed body is stored as if it came plain; an encoding nobody knows is answered with 415", async () => {
+    const topic = await createTopic(gateway, "encoding");
+    const path = `/api/topics/${topic}/produce`;
+    const body = gzipSync('{"records":[{"value":"zipped"}]}');
+
+    const good = await post(gateway, path, body, { "content-encoding": "gzip" });
+    const broken = await post(gateway, path, "{}", { "content-encoding": "gzip" });
+    const unknown = await post(gateway, path, body, { "content-encoding": "compress" });
+
+    assert.equal(good.status, 200);
+    assert.deepEqual([broken.status, broken.json.code], [400, "INVALID_BODY"]);
+    assert.deepEqual([unknown.status, unknown.json.code], [415, "UNSUPPORTED_ENCODING"]);
+  });
+
+  test("more records than the limit are answered with 413", async () => {
+    await using small = await open({ recordLimit: 2 });
+    const topic = await createTopic(small, "records");
+
+    const { status, json } = await post(small, `/api/topics/${topic}/produce`, '{"records":[{},{},{}]}');
+
+    assert.deepEqual([status, json.code], [413, "TOO_MANY_RECORDS"]);
+  });
+
+  test("headers beyond the limit are answered with 431", async () => {
+    const { status, json } = await get(gateway, "/health/live", { "x-large": "x".repeat(20_000) });
+
+    assert.deepEqual([status, json.code], [431, "HEADERS_TOO_LARGE"]);
+  });
+
+  test("a request that never ends is answered with 408, and others go on", async () => {
+    await using hasty = await open({ requestTimeoutMs: 100 });
+    const socket = connect(hasty.address.port, hasty.address.host);
+    let answer = "";
+    socket.on("data", (bytes) => {
+      answer += bytes.toString();
+    });
+    socket.write("POST /api/topics HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{");
+
+    const other = await get(hasty, "/health/live");
+    await waitUntil("the request was given up", () => answer !== "");
+
+    assert.equal(other.status, 200);
+    assert.match(answer, /^HTTP\/1\.1 408 /);
+    socket.destroy();
+  });
+
+  test("what is no HTTP is answered with 400", async () => {
+    const socket = connect(gateway.address.port, gateway.address.host);
+    let answer = "";
+    socket.on("data", (bytes) => {
+      answer += bytes.toString();
+    });
+    socket.write("\u0016\u0003\u0001 hello\r\n\r\n");
+
+    await waitUntil("it answered", () => answer !== "");
+
+    assert.match(answer, /^HTTP\/1\.1 400 /);
+    socket.destroy();
+  });
+
+  test("a path that is not there is answered with 404, a wrong method with 405", async () => {
+    const missing = await get(gateway, "/api/nothing");
+    const wrong = await httpCall("PUT", `${urlOf(gateway)}/api/topics/orders/produce`);
+
+    assert.deepEqual([missing.status, missing.json.code], [404, "NOT_FOUND"]);
+    assert.deepEqual([wrong.status, wrong.json.code], [405, "METHOD_NOT_ALLOWED"]);
+    assert.equal(wrong.headers.get("allow"), "POST");
+  });
+
+  test("a request's own id comes back in its error", async () => {
+    const { json } = await get(gateway, "/api/nothing", { "x-request-id": "trace-7" });
+
+    assert.equal(json.requestId, "trace-7");
+  });
+
+  test("close waits for a request under way, and may be called twice", async () => {
+    const closing = await open({});
+    const topic = await createTopic(closing, "closing");
+    const body = '{"records":[{"value":1}]}';
+    const socket = connect(closing.address.port, closing.address.host);
+    let answer = "";
+    socket.on("data", (bytes) => {
+      answer += bytes.toString();
+    });
+    const head = `POST /api/topics/${topic}/produce HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}`;
+    socket.write(`${head}\r\nexpect: 100-continue\r\n\r\n`);
+    await waitUntil("its head was read", () => answer.includes("100 Continue"));
+
+    const closed = closing.close();
+    socket.write(body);
+    await closed;
+    await waitUntil("it was answered", () => answer.includes("offsets"));
+
+    assert.match(answer, /HTTP\/1\.1 200 /);
+    await closing.close();
+    await assert.rejects(get(closing, "/health/live"));
+  });
+
+  async function open(config: GatewayConfig): Promise<Gateway> {
+    return Gateway.open({ port: 0, bootstrapServers: started.server, ...config });
+  }
+});
+
+suite("without a broker", () => {
+  test("it opens, lives, and is not ready", async () => {
+    await using gateway = await Gateway.open({ port: 0, bootstrapServers: NOWHERE });
+
+    const live = await get(gateway, "/health/live");
+    const ready = await get(gateway, "/health/ready");
+    const health = await get(gateway, "/api/health");
+
+    assert.equal(live.status, 200);
+    assert.deepEqual([ready.status, ready.json], [503, { ready: false }]);
+    assert.deepEqual([health.status, health.json.status], [503, "unhealthy"]);
+  });
+
+  test("produce is answered with 503 and when to try again", async () => {
+    await using gateway = await Gateway.open({ port: 0, bootstrapServers: NOWHERE, maxBlockMs: 50 });
+
+    const { status, json, headers } = await post(gateway, "/api/topics/orders/produce", '{"records":[{"value":1}]}');
+
+    assert.equal(status, 503, JSON.stringify(json));
+    assert.equal(headers.get("retry-after"), "1");
+  });
+});
+
+test("a second gateway on the same port is refused", async () => {
+  await using gateway = await Gateway.open({ port: 0, bootstrapServers: NOWHERE });
+
+  await assert.rejects(Gateway.open({ port: gateway.address.port, bootstrapServers: NOWHERE }), { code: "EADDRINUSE" });
+});
+
+function urlOf(gateway: Gateway): string {
+  return `http://${gateway.address.host}:${gateway.address.port}`;
+}
+
+async function createTopic(gateway: Gateway, name: string): Promise<string> {
+  const { status, json } = await post(gateway, "/api/topics", JSON.stringify({ name, partitions: 1 }));
+  assert.equal(status, 201, JSON.stringify(json));
+  return name;
+}
+
+function get(gateway: Gateway, path: string, headers = {}) {
+  return httpCall("GET", `${urlOf(gateway)}${path}`, undefined, headers);
+}
+
+function post(gateway: Gateway, path: string, body: string | Uint8Array, headers = {}) {
+  return httpCall("POST", `${urlOf(gateway)}${path}`, body, headers);
+}
