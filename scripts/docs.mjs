@@ -20,6 +20,7 @@ async function renderConfig() {
   const { adminOptions } = await distOf("client/dist/admin.js");
   const { readerOptions } = await distOf("client/dist/reader.js");
   const { brokerOptions } = await distOf("broker/dist/options.js");
+  const { topicSettings } = await distOf("broker/dist/topic-settings.js");
   const { gatewayOptions } = await distOf("gateway/dist/options.js");
   const { environmentName, flagName } = await distOf("base/dist/index.js");
   const own = (table) => without(table.entries, Object.keys(commonOptions.entries));
@@ -42,6 +43,7 @@ command reads the environment; the library never does. Sizes may be written \`51
 | [Producer, Admin and Reader](#producer-admin-and-reader) | what every client takes |
 | [Producer](#producer) · [Admin](#admin) · [Reader](#reader) | what each takes beside |
 | [Broker](#broker) · [HTTP](#http) | what \`millrace serve\` takes too |
+| [Topics](#topics) | what can be set on a topic |
 ${commands.map(({ spec }) => `| [millrace ${spec.name}](#millrace-${spec.name.replaceAll(" ", "-")}) | ${spec.summary} |`).join("\n")}
 
 ## Producer, Admin and Reader
@@ -69,9 +71,17 @@ ${optionTable(brokerOptions.entries)}
 
 ## HTTP
 
-\`Gateway.open\` takes these; \`millrace serve\` takes them too, but for the address, which is \`--http\` there.
+\`Gateway.open\` takes these; \`millrace serve\` takes them too, but for the address, which is \`--http\` there, and the brokers,
+which are its own unless \`--brokers\` names others.
 
 ${optionTable(gatewayOptions.entries)}
+
+## Topics
+
+Given when a topic is created, or altered later: over the Kafka protocol, by \`millrace topics create --set name=value\`, or as
+\`config\` of \`POST /api/topics\`. Kafka's other topic settings are accepted and kept, without effect on a single broker.
+
+${topicTable(topicSettings, brokerOptions.resolve({}))}
 
 ${commands.map(({ spec }) => commandSection(spec, flagName)).join("\n\n")}
 `;
@@ -98,6 +108,13 @@ function optionTable(entries) {
   return rows.length === 0 ? "Nothing beside." : markdownTable(["Option", "Kafka", "Type", "Default", "Meaning"], rows);
 }
 
+function topicTable(settings, brokerDefaults) {
+  const rows = Object.entries(settings)
+    .filter(([, { doc }]) => !doc.startsWith("Kept, "))
+    .map(([name, { type, doc, defaultOf }]) => [`\`${name}\``, type, `\`${defaultOf(brokerDefaults)}\``, cell(doc)]);
+  return markdownTable(["Setting", "Type", "Default", "Meaning"], rows);
+}
+
 function commandSection(spec, flagName) {
   const elsewhere = (spec.sections ?? []).filter((section) => section.title !== "Connection");
   const shownElsewhere = new Set(elsewhere.flatMap((section) => section.options));
@@ -117,8 +134,11 @@ function facts(entry) {
   return [cell(entry.typeName), defaultOf(entry), cell(entry.doc)];
 }
 
-function defaultOf({ default: value, typeName, isCodeOnly }) {
+function defaultOf({ default: value, typeName, isCodeOnly, check }) {
   if (isCodeOnly === true || value === null || value === "" || (Array.isArray(value) && value.length === 0)) return "";
+  const choices = typeName.split(" | ");
+  // "all" where it is checked into -1.
+  if (choices.length > 1 && typeof value === "number") return `\`${choices.find((text) => check(text) === value)}\``;
   if (typeof value === "number") return `${value}${humanNumber(value, typeName)}`;
   return `\`${cell(Array.isArray(value) ? value.join(",") : JSON.stringify(value).replace(/^"(.*)"$/, "$1"))}\``;
 }
