@@ -58,8 +58,8 @@ export class Broker {
       groups = await GroupCoordinator.open({ topics, options, clock, random, logger });
       server = new Server({ clusterId, options, topics, groups, producerIds, clock, logger }, handlers);
       const inside = new InProcessNetwork();
-      await server.listen(inside, INSIDE);
       const address = await server.listen(options.network, { host: options.host, port: options.port });
+      await server.listen(inside, INSIDE, address);
       logger.info({ ...address, dataDir: path, isCleanStart, topics: topics.list().length }, "broker is ready");
       return new Broker({ dataDir, topics, groups, server, logger }, address, inside);
     } catch (error) {

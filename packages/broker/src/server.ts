@@ -32,10 +32,14 @@ export class Server {
     return this.#connections.size;
   }
 
-  /** Returns the address really bound. Rejects as the network's listen does. */
-  async listen(network: Network, address: Address): Promise<Address> {
+  /**
+   * Returns the address really bound. Rejects as the network's listen does.
+   *
+   * reachedAt: where clients that come in here find the broker, if not at the address that is bound.
+   */
+  async listen(network: Network, address: Address, reachedAt?: Address): Promise<Address> {
     let bound = address;
-    const listener = await network.listen(address, (stream) => this.#accept(stream, bound));
+    const listener = await network.listen(address, (stream) => this.#accept(stream, reachedAt ?? bound));
     bound = listener.address;
     this.#listeners.push(listener);
     return bound;
@@ -60,7 +64,7 @@ export class Server {
     await accepted;
   }
 
-  #accept(stream: ByteStream, bound: Address): void {
+  #accept(stream: ByteStream, reachedAt: Address): void {
     const { options, logger } = this.#broker;
     if (this.#isClosing || this.#connections.size >= options.maxConnections) {
       if (!this.#isClosing) {
@@ -74,7 +78,7 @@ export class Server {
       dispatcher: this.#dispatcher,
       broker: this.#broker,
       budget: this.#budget,
-      advertised: this.#advertisedTo(stream, bound),
+      advertised: this.#advertisedTo(stream, reachedAt),
       onClose: () => this.#forget(connection),
     });
     this.#connections.add(connection);
@@ -82,11 +86,11 @@ export class Server {
   }
 
   /** Whoever reached us on an address can reach us there again; a name may mean another machine elsewhere. */
-  #advertisedTo(stream: ByteStream, bound: Address): Address {
+  #advertisedTo(stream: ByteStream, reachedAt: Address): Address {
     const { advertisedHost, advertisedPort } = this.#broker.options;
     return {
-      host: advertisedHost ?? stream.localHost ?? bound.host,
-      port: advertisedPort === 0 ? bound.port : advertisedPort,
+      host: advertisedHost ?? stream.localHost ?? reachedAt.host,
+      port: advertisedPort === 0 ? reachedAt.port : advertisedPort,
     };
   }
 

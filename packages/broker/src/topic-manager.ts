@@ -228,7 +228,7 @@ export class TopicManager {
     });
   }
 
-  /** Closes all logs once they are flushed. May be called twice. */
+  /** Closes all logs once they are flushed. Rejects if one of them must be recovered. May be called twice. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
