@@ -4,8 +4,11 @@ export { BrokerError, type ErrorCode, isRetriable, KafkaError, type Persisted } 
 export * from "./admin.ts";
 export type { OffsetAndTimestamp, OffsetSpec } from "./cluster/list-offsets.ts";
 export type { BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata } from "./cluster/metadata.ts";
+export type { OauthCredentials, OauthToken, PasswordCredentials, SaslOptions } from "./cluster/sasl.ts";
+export type { SslOptions } from "./common-options.ts";
 export * from "./errors.ts";
 export type { CallbackStats, ErrorCallback, SuccessCallback } from "./producer/callback-manager.ts";
+export * from "./producer/circuit-breaker.ts";
 export type { Delivery } from "./producer/completion.ts";
 export type { ProducerMetrics } from "./producer/metrics.ts";
 export type { ProducerConfig } from "./producer/options.ts";

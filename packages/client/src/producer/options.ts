@@ -1,8 +1,19 @@
 /** All options of the Producer, declared once. */
 
-import { choice, count, defineOptions, flag, millis, type Option, type OptionsOf, sizeBytes } from "@millrace/base";
+import {
+  choice,
+  code,
+  count,
+  defineOptions,
+  flag,
+  millis,
+  type Option,
+  type OptionsOf,
+  sizeBytes,
+} from "@millrace/base";
 import { compressionTypes } from "@millrace/protocol";
 import { type ConfigOf, commonOptions } from "../common-options.ts";
+import type { CircuitBreakerConfig } from "./circuit-breaker.ts";
 import {
   type PartitionerFunction,
   type PartitionerObject,
@@ -147,6 +158,12 @@ export const producerOptions = defineOptions(
       default: true,
       kafka: "allow.auto.create.topics",
       doc: "Asks the brokers to create a topic that is missing, where their own setting allows it. With false, a send to a missing topic fails at once.",
+    }),
+    circuitBreaker: code<CircuitBreakerConfig | null>({
+      default: null,
+      typeName: "{ failureThreshold, recoveryTimeoutMs }",
+      accepts: (value) => typeof value === "object" && value !== null,
+      doc: "Fails sends at once with CIRCUIT_OPEN, instead of letting them wait, while a broker has not answered failureThreshold requests in a row; after recoveryTimeoutMs it is tried again. One circuit for each broker.",
     }),
     poolCallbacks: flag({
       default: true,

@@ -7,6 +7,7 @@ import type { Connection } from "../cluster/connection.ts";
 import { DeliveryError, DeliveryTimeoutError, toKafkaError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
 import { splitBatch, withoutWithdrawn } from "./batch-splitter.ts";
+import { CircuitBreaker, type CircuitBreakerConfig } from "./circuit-breaker.ts";
 import type { MessageBatch } from "./message-batch.ts";
 import type { ProducerCounters } from "./metrics.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
@@ -32,6 +33,8 @@ export interface BatchExecutorOptions {
   readonly requestTimeoutMs: number;
   readonly deliveryTimeoutMs: number;
   readonly lingerMs: number;
+  /** Null: sends wait for a broker that is away. */
+  readonly circuitBreaker: CircuitBreakerConfig | null;
 }
 
 export interface BatchExecutorParts {
@@ -56,6 +59,8 @@ interface BrokerLink {
   inFlightCount: number;
   /** Each queue once, marked by its isListed; served in turn. */
   listed: PartitionQueue[];
+  /** Counts requests that found nobody or no answer. */
+  readonly breaker: CircuitBreaker | null;
 }
 
 interface BatchInRequest {
@@ -95,6 +100,12 @@ export class ProducerBatchExecutor {
     return count;
   }
 
+  /** Why a record for this partition fails at once: its broker's circuit is open. Null: it does not. */
+  refusalOf(queue: PartitionQueue): KafkaError | null {
+    if (this.#options.circuitBreaker === null) return null;
+    return this.#links.get(queue.leaderId)?.breaker?.refusal ?? null;
+  }
+
   /** The queue has something that may leave now, or may leave once something else has come back. */
   wake(queue: PartitionQueue): void {
     if (this.#isClosed || queue.isListed) return;
@@ -132,7 +143,11 @@ export class ProducerBatchExecutor {
   #linkTo(nodeId: number): BrokerLink {
     let link = this.#links.get(nodeId);
     if (link === undefined) {
-      link = { nodeId, connection: null, isConnecting: false, inFlightCount: 0, listed: [] };
+      const { circuitBreaker } = this.#options;
+      const { clock } = this.#parts;
+      const breaker =
+        circuitBreaker === null ? null : new CircuitBreaker({ clock, name: `broker ${nodeId}`, ...circuitBreaker });
+      link = { nodeId, connection: null, isConnecting: false, inFlightCount: 0, listed: [], breaker };
       this.#links.set(nodeId, link);
     }
     return link;
@@ -170,6 +185,7 @@ export class ProducerBatchExecutor {
       (error: unknown) => {
         link.isConnecting = false;
         if (this.#isClosed) return;
+        link.breaker?.failed();
         this.#parts.logger.debug({ err: error, nodeId: link.nodeId }, "cannot connect to broker");
         for (const queue of link.listed)
           noteError(queue, toKafkaError(error, "CONNECTION_FAILED", `broker ${link.nodeId}`));
@@ -304,6 +320,7 @@ export class ProducerBatchExecutor {
           for (const { queue, batch } of request) this.#acknowledged(queue, batch, link, -1n, null);
         },
         (error: unknown) => {
+          link.breaker?.failed();
           back();
           this.#requestFailed(request, toKafkaError(error, "NETWORK_EXCEPTION", `produce to broker ${link.nodeId}`));
         },
@@ -313,10 +330,12 @@ export class ProducerBatchExecutor {
     connection.request(produceApi, body, { maxVersion: PRODUCE_MAX_VERSION }).then(
       (response) => {
         counters.requestAnswered(clock.nowMs() - sentAtMs);
+        link.breaker?.succeeded();
         back();
         this.#answered(link, request, response.responses);
       },
       (error: unknown) => {
+        link.breaker?.failed();
         back();
         this.#requestFailed(request, toKafkaError(error, "NETWORK_EXCEPTION", `produce to broker ${link.nodeId}`));
       },

@@ -49,6 +49,8 @@ export interface BatchManagerParts {
   readonly partitioner: BoundPartitioner;
   /** The queue has a new open batch, or, with isDue, a sealed one that can leave. */
   readonly onRecords: (queue: PartitionQueue, isDue: boolean) => void;
+  /** The error that a record for this partition fails with at once, or null. */
+  readonly refusalOf: (queue: PartitionQueue) => KafkaError | null;
   /** Records wait for memory: open batches must leave without lingering. */
   readonly onMemoryShort: () => void;
 }
@@ -147,7 +149,12 @@ export class ProducerBatchManager {
       if (partition === STICKY) partition = topic.sticky.current(topic.queues);
     }
     const queue = topic.queues[partition];
-    if (queue !== undefined) return queue;
+    if (queue !== undefined) {
+      const refusal = this.#parts.refusalOf(queue);
+      if (refusal === null) return queue;
+      failRecord(record.completion, refusal, record.slot);
+      return null;
+    }
     const message = `topic ${topic.name} has partitions 0 to ${topic.partitionCount - 1}; a record names ${partition}`;
     failRecord(
       record.completion,

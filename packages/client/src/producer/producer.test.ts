@@ -551,6 +551,19 @@ test("a signal that was aborted before refuses the record", async () => {
   await assertFailure(producer.send({ topic: "orders", value: "v" }, { signal: AbortSignal.abort() }), "ABORTED", "no");
 });
 
+test("with a circuit breaker, sends to a broker that is away fail at once, and go through when it is back", async () => {
+  await warm({ circuitBreaker: { failureThreshold: 2, recoveryTimeoutMs: 5000 } });
+  log.plan({ kind: "cut" }, { kind: "cut" });
+  const waiting = sendAll(1, () => "waiting");
+  await clock.advance(150);
+
+  await assertFailure(producer.send({ topic: "orders", value: "refused" }), "CIRCUIT_OPEN", "no");
+  await soon(Promise.all(waiting));
+  await soon(Promise.all(sendAll(1, () => "back")));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "waiting", "back"]);
+});
+
 test("a leader that moves takes the partition's records with it", async () => {
   const other = await ScriptedBroker.listen(network);
   log.serve(other);

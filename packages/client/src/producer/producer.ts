@@ -93,6 +93,7 @@ export class Producer {
       random,
       partitioner: bindPartitioner(options.partitionerType, random),
       onRecords: (queue, isDue) => this.#onRecords(queue, isDue),
+      refusalOf: (queue) => this.#executor.refusalOf(queue),
       onMemoryShort: () => this.#hurryAll(),
     });
     this.#executor = new ProducerBatchExecutor({
