@@ -53,12 +53,13 @@ export class SocketStream implements ByteStream {
   readonly localHost: string | null;
   readonly #socket: Socket;
   readonly #openEvent: "connect" | "secureConnect";
-  #error: Error | null = null;
+  #error: Error | null;
 
   /** openEvent: what tells that a connecting socket can carry bytes. */
   constructor(socket: Socket, remote: string, openEvent: "connect" | "secureConnect" = "connect") {
     this.#socket = socket;
     this.#openEvent = openEvent;
+    this.#error = socket.errored;
     this.remote = remote;
     // A socket that listens on IPv6 shows IPv4 peers in mapped form; the plain form is what others can connect to.
     this.localHost = socket.localAddress?.replace(/^::ffff:/, "") ?? null;

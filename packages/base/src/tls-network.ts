@@ -1,7 +1,7 @@
 /** TLS over TCP, for clients: the server's certificate is checked, and one of our own shown if there is one. */
 
 import { isIP, Socket } from "node:net";
-import { connect as tlsConnect } from "node:tls";
+import { type ConnectionOptions, connect as tlsConnect } from "node:tls";
 import { type Address, type ByteStream, formatAddress, type Listener, type Network } from "./network.ts";
 import { SocketStream } from "./tcp-network.ts";
 
@@ -41,14 +41,15 @@ export class TlsNetwork implements Network {
       const { ca, servername, ...options } = this.#options();
       // Server name indication is for names only (RFC 6066).
       const name = servername ?? (isIP(address.host) === 0 ? address.host : undefined);
-      const socket = tlsConnect({
+      const connectOptions: ConnectionOptions & { readonly allowHalfOpen: boolean } = {
         ...options,
         ...(ca === undefined ? {} : { ca: isList(ca) ? [...ca] : ca }),
         ...(name === undefined ? {} : { servername: name }),
         host: address.host,
         port: address.port,
-      });
-      return socket.setNoDelay(true);
+        allowHalfOpen: true,
+      };
+      return tlsConnect(connectOptions).setNoDelay(true);
     } catch (error) {
       // A certificate or key that cannot be read. A network tells of that as of any other failed connect.
       return new Socket().destroy(error instanceof Error ? error : new Error(String(error)));

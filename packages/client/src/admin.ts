@@ -79,8 +79,8 @@ export interface ConfigEntry {
 
 export type ConfigSource = "topic" | "dynamic broker" | "dynamic default" | "static broker" | "default" | "unknown";
 
-/** How long deleteTopics waits for all brokers to have heard of it. The topic is deleted either way. */
-const DELETION_WAIT_MS = 5_000;
+/** How long a change that is made waits for all brokers to have heard of it. It holds either way. */
+const PROPAGATION_WAIT_MS = 5_000;
 /** Between two questions whether all brokers know a topic: metadata travels in a few milliseconds. */
 const PROPAGATION_POLL_MS = 20;
 const RESOURCE_TYPES = { topic: 2, broker: 4 } as const;
@@ -150,8 +150,7 @@ export class Admin {
       return response.responses;
     });
     for (const name of names) this.#cluster.metadata.forget(name);
-    const waitUntilMs = Math.min(deadlineMs, this.#clock.nowMs() + DELETION_WAIT_MS);
-    await this.#untilAllBrokers(waitUntilMs, async (connection) => {
+    await this.#untilAllHeard(deadlineMs, async (connection) => {
       const answers = await askTopics(connection, names);
       return answers.every((answer) => answer.errorCode !== 0);
     });
@@ -236,30 +235,13 @@ export class Admin {
   /** All options of a topic or broker, with where each value comes from. */
   async describeConfigs(resource: ConfigResource): Promise<ConfigEntry[]> {
     const deadlineMs = this.#deadline();
-    return this.#retry(deadlineMs, async () => {
-      const connection = await this.#connectionFor(resource);
-      const response = await this.#request(connection, deadlineMs, describeConfigsApi, {
-        resources: [
-          { resourceType: RESOURCE_TYPES[resource.type], resourceName: resource.name, configurationKeys: null },
-        ],
-      });
-      const where = `describe configs of ${resource.type} ${resource.name}`;
-      const [result] = response.results;
-      if (result === undefined) throw new BrokerError(errorByCode("UNKNOWN_SERVER_ERROR"), where);
-      if (result.errorCode !== 0) {
-        throw answerError(result.errorCode, where, result.errorMessage);
-      }
-      return result.configs.map((entry) => ({
-        name: entry.name,
-        value: entry.value,
-        source: configSources[entry.configSource] ?? "unknown",
-        isReadOnly: entry.readOnly,
-        isSensitive: entry.isSensitive,
-      }));
-    });
+    return this.#retry(deadlineMs, async () => askConfigs(await this.#connectionFor(resource), resource));
   }
 
-  /** Sets options of a topic or broker; null puts one back to its default. Those that are not named stay as they are. */
+  /**
+   * Sets options of a topic or broker; null puts one back to its default. Those that are not named stay as they are.
+   * Resolves once the brokers that can be reached have heard of it.
+   */
   async alterConfigs(resource: ConfigResource, changes: Readonly<Record<string, string | null>>): Promise<void> {
     const deadlineMs = this.#deadline();
     await this.#retry(deadlineMs, async () => {
@@ -283,6 +265,15 @@ export class Admin {
       if (result !== undefined && result.errorCode !== 0) {
         throw answerError(result.errorCode, where, result.errorMessage);
       }
+    });
+    if (resource.type === "broker") return;
+    await this.#untilAllHeard(deadlineMs, async (connection) => {
+      const entries = new Map((await askConfigs(connection, resource)).map((entry) => [entry.name, entry]));
+      return Object.entries(changes).every(([name, value]) => {
+        const entry = entries.get(name);
+        if (entry === undefined || entry.isSensitive) return true;
+        return value === null ? entry.source !== "topic" : entry.source === "topic" && entry.value === value;
+      });
     });
   }
 
@@ -368,6 +359,10 @@ export class Admin {
     });
   }
 
+  async #untilAllHeard(deadlineMs: number, ask: (connection: Connection) => Promise<boolean>): Promise<void> {
+    await this.#untilAllBrokers(Math.min(deadlineMs, this.#clock.nowMs() + PROPAGATION_WAIT_MS), ask);
+  }
+
   /** Asks every broker again and again, until each that can be reached says yes, or the deadline has come. */
   async #untilAllBrokers(deadlineMs: number, ask: (connection: Connection) => Promise<boolean>): Promise<void> {
     for (const nodeId of this.#cluster.nodeIds) {
@@ -441,6 +436,23 @@ async function askTopics(connection: Connection, names: readonly string[]) {
     allowAutoTopicCreation: false,
   });
   return response.topics;
+}
+
+async function askConfigs(connection: Connection, resource: ConfigResource): Promise<ConfigEntry[]> {
+  const response = await connection.request(describeConfigsApi, {
+    resources: [{ resourceType: RESOURCE_TYPES[resource.type], resourceName: resource.name, configurationKeys: null }],
+  });
+  const where = `describe configs of ${resource.type} ${resource.name}`;
+  const [result] = response.results;
+  if (result === undefined) throw new BrokerError(errorByCode("UNKNOWN_SERVER_ERROR"), where);
+  if (result.errorCode !== 0) throw answerError(result.errorCode, where, result.errorMessage);
+  return result.configs.map((entry) => ({
+    name: entry.name,
+    value: entry.value,
+    source: configSources[entry.configSource] ?? "unknown",
+    isReadOnly: entry.readOnly,
+    isSensitive: entry.isSensitive,
+  }));
 }
 
 /** Kafka calls an unknown topic retriable, for those who wait until it appears. Who names a topic to Admin does not. */

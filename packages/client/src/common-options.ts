@@ -17,9 +17,11 @@ import {
   sizeBytes,
   systemClock,
   systemRandom,
+  type TlsOptions,
   tcpNetwork,
   text,
 } from "@millrace/base";
+import type { SaslOptions } from "./cluster/sasl.ts";
 
 export const DEFAULT_KAFKA_PORT = 9092;
 
@@ -109,6 +111,22 @@ export const commonOptions = defineOptions({
     min: 1,
     doc: "Most requests that may wait for their answer on one connection; one more is refused.",
   }),
+  ssl: code<SslOptions | null>({
+    default: null,
+    typeName: "true, TLS options, or a function that gives them",
+    isSecret: true,
+    accepts: (value) => value === true || typeof value === "function" || (typeof value === "object" && value !== null),
+    kafka: "security.protocol",
+    doc: "Speak TLS: true trusts the authorities that Node knows; ca, cert, key, passphrase, servername and rejectUnauthorized say otherwise. A function is asked for each connection, so that certificates can be renewed while the program runs.",
+  }),
+  sasl: code<SaslOptions | null>({
+    default: null,
+    typeName: "mechanism with username and password, or with a token function",
+    isSecret: true,
+    accepts: isSaslOptions,
+    kafka: "sasl.mechanism",
+    doc: "Who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with username and password, or OAUTHBEARER with a function that gives a token.",
+  }),
   network: code<Network>({
     default: tcpNetwork,
     typeName: "a Network",
@@ -135,6 +153,9 @@ export const commonOptions = defineOptions({
   }),
 });
 
+/** True: trust the authorities that Node knows, show no certificate. */
+export type SslOptions = true | TlsOptions | (() => TlsOptions);
+
 export type CommonOptions = OptionsOf<typeof commonOptions.entries>;
 
 /** What a user gives for a table of options that contains the common ones: all optional, the servers as text or list. */
@@ -144,6 +165,14 @@ export type ConfigOf<Options extends CommonOptions> = {
   /** Another name of bootstrapServers. */
   readonly brokers?: string | readonly string[];
 };
+
+function isSaslOptions(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const mechanism: unknown = Reflect.get(value, "mechanism");
+  if (mechanism === "OAUTHBEARER") return typeof Reflect.get(value, "token") === "function";
+  const isPassword = mechanism === "PLAIN" || mechanism === "SCRAM-SHA-256" || mechanism === "SCRAM-SHA-512";
+  return isPassword && ["username", "password"].every((name) => typeof Reflect.get(value, name) === "string");
+}
 
 function hasMethods(...names: readonly string[]): (value: unknown) => boolean {
   return (value) =>

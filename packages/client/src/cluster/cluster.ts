@@ -1,8 +1,8 @@
 /** The cluster as a client sees it: a connection to each broker it needs, and what they say about topics. */
 
-import { type Address, formatAddress, parseAddress } from "@millrace/base";
+import { type Address, formatAddress, type Network, parseAddress, TlsNetwork, type TlsOptions } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { type CommonOptions, DEFAULT_KAFKA_PORT } from "../common-options.ts";
+import { type CommonOptions, DEFAULT_KAFKA_PORT, type SslOptions } from "../common-options.ts";
 import { ClosedError, NetworkError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
 import { Connection } from "./connection.ts";
@@ -16,6 +16,7 @@ const NO_CONTROLLER = -1;
 export class Cluster {
   readonly metadata: Metadata;
   readonly #options: ClusterOptions;
+  readonly #network: Network;
   /** Where to begin, and to begin anew when all known brokers are gone. */
   readonly #bootstrapNodes: readonly Node[];
   readonly #nodes = new Map<number, Node>();
@@ -26,6 +27,7 @@ export class Cluster {
 
   constructor(options: ClusterOptions) {
     this.#options = options;
+    this.#network = options.ssl === null ? options.network : new TlsNetwork(tlsOptionsOf(options.ssl));
     this.#bootstrapNodes = options.bootstrapServers.map((server) => {
       const address = parseAddress(server, DEFAULT_KAFKA_PORT);
       if (address === null) throw new KafkaError("INVALID_CONFIG", `bootstrapServers: "${server}" is not host:port`);
@@ -190,6 +192,8 @@ export class Cluster {
       createConnection: (target) =>
         new Connection({
           ...options,
+          network: this.#network,
+          sasl: options.sasl === null ? null : { options: options.sasl, random: options.random },
           address: target,
           maxIdleMs: options.connectionsMaxIdleMs,
           maxFrameBytes: options.receiveMessageMaxBytes,
@@ -201,4 +205,9 @@ export class Cluster {
         }),
     });
   }
+}
+
+function tlsOptionsOf(ssl: SslOptions): () => TlsOptions {
+  if (typeof ssl === "function") return ssl;
+  return () => (ssl === true ? {} : ssl);
 }

@@ -9,6 +9,7 @@ import {
   formatAddress,
   type Logger,
   type Network,
+  type Random,
   type Timer,
 } from "@millrace/base";
 import {
@@ -21,10 +22,12 @@ import {
   FrameSplitter,
   KafkaError,
   Reader,
+  saslHandshakeApi,
   type VersionRange,
 } from "@millrace/protocol";
 import { ClosedError, NetworkError } from "../errors.ts";
 import { softwareName, softwareVersion } from "../software.ts";
+import { authenticate, SASL_HANDSHAKE_VERSION, type SaslOptions } from "./sasl.ts";
 
 export interface ConnectionOptions {
   readonly network: Network;
@@ -40,6 +43,13 @@ export interface ConnectionOptions {
   readonly maxFrameBytes: number;
   /** Requests that wait for their answer; one more is refused with BUFFER_EXHAUSTED. */
   readonly maxPendingRequests?: number;
+  /** Without it the broker is not told who we are. */
+  readonly sasl?: SaslCredentials | null;
+}
+
+export interface SaslCredentials {
+  readonly options: SaslOptions;
+  readonly random: Random;
 }
 
 export interface RequestOptions {
@@ -66,9 +76,18 @@ interface PendingRequest {
   reject(error: KafkaError): void;
 }
 
+/** A request that waits for the session to be renewed. */
+interface HeldRequest {
+  send(): void;
+  reject(error: KafkaError): void;
+}
+
 const DEFAULT_MAX_PENDING_REQUESTS = 1000;
 const CORRELATION_ID_LIMIT = 2 ** 31;
 const CORRELATION_ID_BYTES = 4;
+/** A session is renewed when a part of its lifetime has passed that lies between these; as in Kafka's own client. */
+const RENEW_FROM = 0.85;
+const RENEW_UNTIL = 0.95;
 
 /**
  * A broker answers the requests of one connection in order, so a queue is all that is needed to match them; the
@@ -95,6 +114,11 @@ export class Connection {
   /** One-way requests that were written while the stream asked to wait. */
   #drainWaiters: { resolve(): void; reject(error: KafkaError): void }[] = [];
   #isClosingWhenIdle = false;
+  /** Since it was opened. */
+  #hasAnswered = false;
+  #renewTimer: Timer | null = null;
+  /** Requests that came while the session is renewed; null while it is not. */
+  #held: HeldRequest[] | null = null;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -127,11 +151,13 @@ export class Connection {
     try {
       await this.#connect();
       this.#versions = await this.#negotiate();
+      const sessionLifetimeMs = await this.#authenticate();
       // The timer or a caller may have closed it while the last answer was on its way.
       if (this.#closeReason !== null) throw this.#closeReason;
       this.#state = "open";
       this.#lastUsedMs = clock.nowMs();
       this.#armIdle();
+      this.#renewBefore(sessionLifetimeMs);
     } catch (error) {
       const reason = this.#closeReason ?? connectionFailed(error, this.#remote);
       this.close(reason);
@@ -186,13 +212,8 @@ export class Connection {
     options: RequestOptions | OneWayRequestOptions = {},
   ): Promise<Response | undefined> {
     if (this.#state !== "open") return Promise.reject(this.#notOpenError(api.name));
-    try {
-      const version = this.versionOf(api, options.maxVersion);
-      if (options.expectsResponse === false) return this.#sendOneWay(api, version, body);
-      return this.#send(api, version, body, options.timeoutMs ?? this.#options.requestTimeoutMs);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    if (this.#held !== null) return this.#hold(this.#held, api, body, options);
+    return this.#dispatch(api, body, options);
   }
 
   /** Calls back once when the connection closes, whoever closed it; at once if it has. Returns what ends that. */
@@ -209,6 +230,9 @@ export class Connection {
     this.#state = "closed";
     this.#timer?.cancel();
     this.#timer = null;
+    this.#renewTimer?.cancel();
+    for (const request of this.#held ?? []) request.reject(this.#notOpenError("request"));
+    this.#held = null;
     this.#dropStream(error);
     for (const listener of this.#closeListeners) listener(error);
     this.#closeListeners.clear();
@@ -238,7 +262,7 @@ export class Connection {
           try {
             splitter.push(bytes, onFrame);
           } catch (error) {
-            this.#failMalformed(error);
+            this.#failMalformed(isTlsAlert(bytes) ? new Error("the broker speaks TLS here; set ssl") : error);
           }
         },
         onDrain: () => {
@@ -258,7 +282,8 @@ export class Connection {
       return await this.#askVersions(apiVersionsApi.versions.max);
     } catch (error) {
       // Some brokers and proxies close the connection on a version that they do not know, instead of answering.
-      if (!(error instanceof NetworkError) || this.#closeReason !== null) throw error;
+      const isLost = error instanceof NetworkError && error.retriable && this.#closeReason === null;
+      if (!isLost) throw error;
       this.#options.logger.debug({ broker: this.#remote, reason: error.message }, "retrying with ApiVersions v0");
       await this.#connect();
       return await this.#askVersions(0);
@@ -275,6 +300,73 @@ export class Connection {
     }
     if (response.errorCode !== 0) throw BrokerError.fromNumber(response.errorCode, `ApiVersions of ${this.#remote}`);
     return new Map(response.apiKeys.map((entry) => [entry.apiKey, { min: entry.minVersion, max: entry.maxVersion }]));
+  }
+
+  /** Gives the lifetime of the session in milliseconds; 0: no end. */
+  async #authenticate(): Promise<number> {
+    const { sasl, connectTimeoutMs } = this.#options;
+    if (sasl === undefined || sasl === null) return 0;
+    return authenticate(
+      {
+        broker: this.#remote,
+        random: sasl.random,
+        request: (api, body) => {
+          const isHandshake = api.key === saslHandshakeApi.key;
+          const version = this.versionOf(api, isHandshake ? SASL_HANDSHAKE_VERSION : undefined);
+          return this.#send(api, version, body, connectTimeoutMs);
+        },
+      },
+      sasl.options,
+    );
+  }
+
+  /** Authenticates again before the broker would cut us off (KIP-368). */
+  #renewBefore(sessionLifetimeMs: number): void {
+    const { sasl, clock } = this.#options;
+    if (sessionLifetimeMs <= 0 || sasl === undefined || sasl === null) return;
+    const part = RENEW_FROM + (RENEW_UNTIL - RENEW_FROM) * sasl.random.float();
+    this.#renewTimer = clock.schedule(sessionLifetimeMs * part, () => void this.#renew(), { background: true });
+  }
+
+  /** A broker takes nothing but the exchange while it runs: other requests wait. What is in flight is answered first. */
+  async #renew(): Promise<void> {
+    if (this.#state !== "open") return;
+    this.#held = [];
+    try {
+      this.#renewBefore(await this.#authenticate());
+    } catch (error) {
+      this.close(connectionFailed(error, this.#remote));
+      return;
+    }
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const request of held) request.send();
+  }
+
+  #dispatch<Request, RequestInput, Response, ResponseInput>(
+    api: Api<Request, RequestInput, Response, ResponseInput>,
+    body: RequestInput,
+    options: RequestOptions | OneWayRequestOptions,
+  ): Promise<Response | undefined> {
+    try {
+      const version = this.versionOf(api, options.maxVersion);
+      if (options.expectsResponse === false) return this.#sendOneWay(api, version, body);
+      return this.#send(api, version, body, options.timeoutMs ?? this.#options.requestTimeoutMs);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #hold<Request, RequestInput, Response, ResponseInput>(
+    held: HeldRequest[],
+    api: Api<Request, RequestInput, Response, ResponseInput>,
+    body: RequestInput,
+    options: RequestOptions | OneWayRequestOptions,
+  ): Promise<Response | undefined> {
+    if (held.length >= this.#pending.limit) return Promise.reject(this.#tooManyPending(api.name));
+    return new Promise((resolve, reject) => {
+      held.push({ send: () => this.#dispatch(api, body, options).then(resolve, reject), reject });
+    });
   }
 
   #send<Request, RequestInput, Response, ResponseInput>(
@@ -339,6 +431,7 @@ export class Connection {
       this.#failMalformed(error);
       return;
     }
+    this.#hasAnswered = this.#state === "open";
     request.resolve(response);
     if (this.#isClosingWhenIdle && this.#pending.length === 0) this.close();
   }
@@ -350,11 +443,21 @@ export class Connection {
   }
 
   #onStreamClosed(cause: Error | null): void {
-    const detail = cause === null ? "the broker closed the connection" : `connection lost: ${cause.message}`;
-    const error = new NetworkError("NETWORK_EXCEPTION", this.#remote, detail, { cause });
+    const hint = this.#isSilentRefusal() ? "; perhaps it asks for SASL" : "";
+    const detail = cause === null ? `the broker closed the connection${hint}` : `connection lost: ${detailOf(cause)}`;
+    const error = new NetworkError("NETWORK_EXCEPTION", this.#remote, detail, {
+      cause,
+      retriable: !isTlsRefusal(cause),
+    });
     // While opening, one lost stream is not the end: another version may do.
     if (this.#state === "opening") this.#dropStream(error);
     else this.close(error);
+  }
+
+  /** A broker that asks for SASL answers ApiVersions, and closes the connection at the first other request. */
+  #isSilentRefusal(): boolean {
+    const hasSasl = this.#options.sasl !== undefined && this.#options.sasl !== null;
+    return this.#state === "open" && !this.#hasAnswered && this.#pending.length > 0 && !hasSasl;
   }
 
   #failMalformed(cause: unknown): void {
@@ -380,7 +483,10 @@ export class Connection {
   #abandoned(what: string, reason: KafkaError): KafkaError {
     const options = { cause: reason, persisted: "maybe" } as const;
     if (reason instanceof ClosedError) return new ClosedError(`${what} to ${this.#remote}`, options);
-    return new NetworkError("NETWORK_EXCEPTION", this.#remote, `${what} not answered: ${reason.message}`, options);
+    return new NetworkError("NETWORK_EXCEPTION", this.#remote, `${what} not answered: ${reason.message}`, {
+      ...options,
+      retriable: !(reason instanceof NetworkError) || reason.retriable,
+    });
   }
 
   /** Arms the one timer for dueMs, if that is sooner than what it is armed for. */
@@ -461,6 +567,24 @@ function malformed(error: unknown, remote: string, request: PendingRequest | nul
 
 function connectionFailed(error: unknown, remote: string): KafkaError {
   if (error instanceof KafkaError) return error;
-  const detail = error instanceof Error ? error.message : "closed by the other side";
-  return new NetworkError("CONNECTION_FAILED", remote, detail, { cause: error });
+  const detail = error instanceof Error ? detailOf(error) : "closed by the other side";
+  return new NetworkError("CONNECTION_FAILED", remote, detail, { cause: error, retriable: !isTlsRefusal(error) });
+}
+
+/** Certificates that one side does not accept, and a side that does not speak TLS: no retry mends that. */
+function isTlsRefusal(error: unknown): boolean {
+  if (!(error instanceof Error) || !("code" in error)) return false;
+  return /^ERR_(SSL|TLS|OSSL)_|^EPROTO$|CERT|SIGNATURE|^UNABLE_TO_/.test(String(error.code));
+}
+
+/** OpenSSL's messages are a line of numbers and places in its source; its reason is what a person can read. */
+function detailOf(error: Error): string {
+  return "reason" in error && typeof error.reason === "string" ? `TLS: ${error.reason}` : error.message;
+}
+
+const TLS_ALERT = 0x15;
+const TLS_MAJOR_VERSION = 0x03;
+
+function isTlsAlert(bytes: Buffer): boolean {
+  return bytes[0] === TLS_ALERT && bytes[1] === TLS_MAJOR_VERSION;
 }
