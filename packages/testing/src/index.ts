@@ -11,6 +11,7 @@ export * from "./network-suite.ts";
 export * from "./record-batches.ts";
 export * from "./scripted-broker.ts";
 export * from "./scripted-log.ts";
+export * from "./simulated-network.ts";
 export * from "./start-broker.ts";
 export * from "./tls-test-network.ts";
 export * from "./wait-until.ts";
