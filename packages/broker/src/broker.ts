@@ -47,7 +47,7 @@ export class Broker {
   static async open(given: BrokerOptions = {}): Promise<Broker> {
     const options = brokerOptions.resolve(given);
     const { clock, random, fileSystem, logger, nodeId } = options;
-    const dataDir = await DataDir.open({ path: options.dataDir, fileSystem, random, logger, nodeId });
+    const dataDir = await DataDir.open({ path: options.dataDir, fileSystem, clock, random, logger, nodeId });
     let topics: TopicManager | null = null;
     let groups: GroupCoordinator | null = null;
     let server: Server | null = null;

@@ -10,19 +10,30 @@
  */
 
 import { join } from "node:path";
-import { type FileSystem, hasCode, type Logger, type Random, writeFileAtomic, writeFully } from "@millrace/base";
+import {
+  type Clock,
+  type FileSystem,
+  hasCode,
+  type Logger,
+  type Random,
+  sleep,
+  writeFileAtomic,
+  writeFully,
+} from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 
 const FORMAT_VERSION = 1;
 const LOCK_FILE = ".lock";
 const META_FILE = "meta.json";
 const CLEAN_FILE = "clean-shutdown";
-/** A lock file that vanishes again and again belongs to processes that fight for it. */
-const LOCK_ATTEMPTS = 3;
+/** A process that was killed takes a moment to be gone; one that was told to stop hands over when it is done. */
+const LOCK_ATTEMPTS = 6;
+const LOCK_RETRY_MS = 100;
 
 interface DataDirParts {
   readonly path: string;
   readonly fileSystem: FileSystem;
+  readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   readonly nodeId: number;
@@ -121,28 +132,33 @@ interface LockHolder {
  * process that is gone moves it aside and tries again; of two who find it, one moves it and the other finds it gone.
  */
 async function lock(parts: DataDirParts): Promise<void> {
-  const { path, fileSystem, random, logger } = parts;
+  const { path, fileSystem, clock } = parts;
   const open = openHere.get(fileSystem) ?? new Set();
   openHere.set(fileSystem, open);
   if (open.has(path)) throw inUse(path, process.pid);
   const lockPath = join(path, LOCK_FILE);
+  let holder: LockHolder | null = null;
   for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
     if (await tryCreateLock(fileSystem, lockPath)) {
       open.add(path);
       return;
     }
-    const holder = await readLock(fileSystem, lockPath);
-    if (holder !== null && (await isAlive(fileSystem, holder))) throw inUse(path, holder.pid);
-    logger.warn({ path, pid: holder?.pid }, "taking over the data dir from a process that is gone");
-    const stalePath = `${lockPath}.${random.bytes(6).toString("hex")}`;
-    try {
-      await fileSystem.rename(lockPath, stalePath);
-    } catch (error) {
-      if (!hasCode(error, "ENOENT")) throw error;
-    }
-    await fileSystem.remove(stalePath);
+    holder = await readLock(fileSystem, lockPath);
+    if (holder === null || !(await isAlive(fileSystem, holder))) await moveStaleLock(parts, lockPath);
+    else if (attempt < LOCK_ATTEMPTS) await sleep(clock, LOCK_RETRY_MS);
   }
-  throw new KafkaError("KAFKA_STORAGE_ERROR", `${lockPath} changes hands all the time: is another process starting?`);
+  throw inUse(path, holder?.pid ?? null);
+}
+
+async function moveStaleLock({ path, fileSystem, random, logger }: DataDirParts, lockPath: string): Promise<void> {
+  logger.info({ path }, "taking over the data dir from a process that is gone");
+  const stalePath = `${lockPath}.${random.bytes(6).toString("hex")}`;
+  try {
+    await fileSystem.rename(lockPath, stalePath);
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) throw error;
+  }
+  await fileSystem.remove(stalePath);
 }
 
 async function unlock({ path, fileSystem }: Pick<DataDirParts, "path" | "fileSystem">): Promise<void> {
@@ -151,7 +167,10 @@ async function unlock({ path, fileSystem }: Pick<DataDirParts, "path" | "fileSys
 }
 
 async function tryCreateLock(fileSystem: FileSystem, lockPath: string): Promise<boolean> {
-  const holder: LockHolder = { pid: process.pid, startTicks: await startTicksOf(fileSystem, process.pid) };
+  const holder: LockHolder = {
+    pid: process.pid,
+    startTicks: (await readProcess(fileSystem, process.pid))?.startTicks ?? null,
+  };
   try {
     const file = await fileSystem.open(lockPath, "create");
     try {
@@ -181,24 +200,29 @@ async function isAlive(fileSystem: FileSystem, holder: LockHolder): Promise<bool
   } catch (error) {
     if (hasCode(error, "ESRCH")) return false;
   }
-  const startTicks = await startTicksOf(fileSystem, holder.pid);
-  return startTicks === null || holder.startTicks === null || startTicks === holder.startTicks;
+  const found = await readProcess(fileSystem, holder.pid);
+  if (found === null) return true;
+  // Ended, and only its parent has not taken notice: where nobody does, it stays so for ever.
+  if (found.state === "Z" || found.state === "X") return false;
+  return holder.startTicks === null || found.startTicks === holder.startTicks;
 }
 
-/** Field 22 of /proc/PID/stat, which only Linux has. The name before it, in parentheses, may hold spaces. */
-async function startTicksOf(fileSystem: FileSystem, pid: number): Promise<string | null> {
+/** From /proc/PID/stat, which only Linux has: null elsewhere. Fields 3 and 22; the name in field 2 may hold spaces. */
+async function readProcess(fileSystem: FileSystem, pid: number): Promise<{ state: string; startTicks: string } | null> {
   try {
     const stat = (await fileSystem.readFile(`/proc/${pid}/stat`)).toString("latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const [state = "", startTicks = ""] = [fields[0], fields[19]];
+    return { state, startTicks };
   } catch {
     return null;
   }
 }
 
-function inUse(path: string, pid: number): KafkaError {
+function inUse(path: string, pid: number | null): KafkaError {
   return new KafkaError(
     "KAFKA_STORAGE_ERROR",
-    `${path} is used by another broker (process ${pid}); stop it, or give this one a data dir of its own`,
+    `${path} is used by another broker (process ${pid ?? "unknown"}); stop it, or give this one a data dir of its own`,
   );
 }
 
