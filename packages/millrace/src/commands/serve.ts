@@ -1,0 +1,181 @@
+/** `millrace serve`: starts, says where, and stops on a signal. */
+
+import { resolve } from "node:path";
+import { type Address, formatAddress, hasCode, parseAddress } from "@millrace/base";
+import { KafkaError } from "@millrace/client";
+import { defineCommand } from "../command/define-command.ts";
+import { CommandError, EXIT_DONE, EXIT_FAILED } from "../command/errors.ts";
+import type { Io } from "../command/spec.ts";
+import {
+  brokerConfig,
+  gatewayConfig,
+  type ServeOptions,
+  serveOptions,
+  serveSections,
+  serveVariable,
+} from "../options/serve.ts";
+import { type Millrace, StartError, startMillrace } from "../start-millrace.ts";
+import { createLogger } from "../terminal/logger.ts";
+
+/** Clients get this long to take their last answers; then the process leaves, and recovery at the next start puts it right. */
+const CLOSE_LIMIT_MS = 10_000;
+
+export const serveCommand = defineCommand(
+  {
+    name: "serve",
+    summary:
+      "Runs a Kafka broker on one disk and the HTTP Producer API in front of it, or with --brokers the HTTP API over another Kafka.",
+    examples: [
+      { command: "millrace serve", meaning: "Kafka on 127.0.0.1:9092, HTTP on 127.0.0.1:8080" },
+      { command: "millrace serve --kafka 127.0.0.1:0 --http 127.0.0.1:0 --data-dir /tmp/mill", meaning: "free ports" },
+      { command: "millrace serve --brokers kafka-1:9092,kafka-2:9092", meaning: "HTTP over a cluster" },
+    ],
+    operands: [],
+    options: serveOptions,
+    sections: serveSections,
+    notes: [
+      'When stdout is no terminal, one line of JSON tells that it is ready: {"event":"ready","kafka":"127.0.0.1:9092","http":"127.0.0.1:8080","dataDir":"…","pid":1}. Logs go to stderr.',
+      "SIGTERM or Ctrl-C stops it in order; a second one at once.",
+    ],
+    variableOf: serveVariable,
+  },
+  async ({ options, io }) => {
+    refuseOpenDoors(options);
+    const stopped = waitForSignal(io);
+    const millrace = await start(options, io);
+    announce(millrace, options, io);
+    await stopped;
+    return stop(millrace, io);
+  },
+);
+
+async function start(options: ServeOptions, io: Io): Promise<Millrace> {
+  try {
+    return await startMillrace({
+      dataDir: options.dataDir,
+      kafka: options.kafka,
+      http: options.http,
+      advertise: options.advertise,
+      brokers: options.brokers,
+      logger: createLogger(io.stderr, options.logLevel),
+      broker: brokerConfig(options),
+      gateway: gatewayConfig(options),
+    });
+  } catch (error) {
+    throw explainStart(error);
+  }
+}
+
+/** One line that says what to do, for what commonly stands in the way. */
+function explainStart(error: unknown): unknown {
+  if (!(error instanceof StartError)) return error;
+  const { cause } = error;
+  const flag = error.part === "broker" ? "--kafka" : "--http";
+  const where = formatAddress(error.address);
+  if (hasCode(cause, "EADDRINUSE")) {
+    const other = formatAddress({ host: error.address.host, port: 0 });
+    return new CommandError(
+      `port ${error.address.port} on ${error.address.host} is in use by another program; stop it, or choose another with ${flag} host:port (${flag} ${other} takes any free one)`,
+    );
+  }
+  if (hasCode(cause, "EACCES") && error.address.port < 1024 && error.address.port > 0) {
+    return new CommandError(`port ${error.address.port} may be used by root only; choose one above 1023 with ${flag}`);
+  }
+  if (hasCode(cause, "EADDRNOTAVAIL") || hasCode(cause, "ENOTFOUND")) {
+    return new CommandError(
+      `${where} is no address of this machine; ${flag} takes one that is, as ${flag} 127.0.0.1:0`,
+    );
+  }
+  // The data dir's own errors name the folder and the way out.
+  if (cause instanceof KafkaError) return new CommandError(cause.message, { cause });
+  return error;
+}
+
+/** Whoever reaches an open port may read and write everything, so that must be wanted. */
+function refuseOpenDoors(options: ServeOptions): void {
+  if (options.insecure) return;
+  const doors = [
+    { flag: "--kafka", given: options.brokers.length === 0 ? options.kafka : null },
+    { flag: "--http", given: options.http },
+  ];
+  for (const { flag, given } of doors) {
+    const host = given === null ? null : (parseAddress(given)?.host ?? null);
+    if (host !== null && !isLoopback(host)) {
+      throw new CommandError(
+        `${flag} ${given} would let everybody who reaches ${host} read and write without a password; take 127.0.0.1, or add --insecure if that is wanted`,
+      );
+    }
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+function announce(millrace: Millrace, options: ServeOptions, io: Io): void {
+  const dataDir = resolve(options.dataDir);
+  if (io.stdout.isTTY) {
+    io.stdout.write(banner(millrace, options, dataDir));
+    return;
+  }
+  const ready = {
+    event: "ready",
+    kafka: millrace.kafka === null ? null : formatAddress(millrace.kafka),
+    http: formatAddress(millrace.http),
+    dataDir,
+    pid: process.pid,
+  };
+  io.stdout.write(`${JSON.stringify(ready)}\n`);
+}
+
+function banner(millrace: Millrace, options: ServeOptions, dataDir: string): string {
+  const http = `http://${formatAddress(reachable(millrace.http))}`;
+  const kafka = millrace.kafka === null ? options.brokers.join(",") : formatAddress(reachable(millrace.kafka));
+  const brokers = kafka === "127.0.0.1:9092" ? "" : ` --brokers ${kafka}`;
+  return `
+Millrace is ready.
+
+  Kafka   ${millrace.kafka === null ? `${kafka} (another broker's)` : formatAddress(millrace.kafka)}
+  HTTP    ${http}   (what it takes: ${http}/docs)
+  Data    ${dataDir}
+
+Try, in another terminal:
+
+  echo hello | npx millrace produce greetings${brokers}
+  npx millrace consume greetings${brokers}
+  curl ${http}/api/topics/greetings/produce -d '{"records":[{"value":{"hello":"world"}}]}'
+
+Ctrl-C stops it.
+`;
+}
+
+/** An address to connect to: listening everywhere is no place. */
+function reachable(address: Address): Address {
+  if (address.host === "0.0.0.0") return { ...address, host: "127.0.0.1" };
+  return address.host === "::" ? { ...address, host: "::1" } : address;
+}
+
+/** Resolves at the first signal to stop; the second ends the process there and then. */
+function waitForSignal(io: Io): Promise<void> {
+  return new Promise((onSignal) => {
+    let count = 0;
+    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+      process.on(signal, () => {
+        count += 1;
+        if (count > 1) process.exit(EXIT_FAILED);
+        if (io.stderr.isTTY) io.stderr.write("\nStopping; once more to leave at once.\n");
+        onSignal();
+      });
+    }
+  });
+}
+
+async function stop(millrace: Millrace, io: Io): Promise<number> {
+  const limit = setTimeout(() => {
+    io.stderr.write(`millrace: not closed after ${CLOSE_LIMIT_MS} ms; leaving\n`);
+    process.exit(EXIT_FAILED);
+  }, CLOSE_LIMIT_MS);
+  await millrace.close();
+  clearTimeout(limit);
+  return EXIT_DONE;
+}

@@ -1,0 +1,8 @@
+/** Options that may be left out. */
+
+import type { Option } from "@millrace/base";
+
+/** The same option with null as its default, for what has no value unless it is given. */
+export function optional<T>(option: Option<T>): Option<T | null> {
+  return { ...option, default: null, check: (value) => (value === null ? null : option.check(value)) };
+}

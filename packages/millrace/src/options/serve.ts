@@ -1,0 +1,117 @@
+/** What `millrace serve` takes: where things listen and lie, and all that the broker and the HTTP API let one set. */
+
+import { choice, defineOptions, flag, type Option, type OptionEntries, parseAddress, text } from "@millrace/base";
+import { brokerOptions } from "@millrace/broker";
+import { gatewayOptions } from "@millrace/gateway";
+import { ownVariable, sharedVariable } from "../command/arguments.ts";
+import type { OptionSection } from "../command/spec.ts";
+import { brokerList } from "./connection.ts";
+
+/** Set by serve itself: where to listen, what to listen with. */
+const brokerEntries = without(brokerOptions.entries, [
+  "dataDir",
+  "host",
+  "port",
+  "advertisedHost",
+  "advertisedPort",
+  "clock",
+  "random",
+  "network",
+  "fileSystem",
+  "logger",
+]);
+const gatewayEntries = without(gatewayOptions.entries, [
+  "host",
+  "port",
+  "bootstrapServers",
+  "clock",
+  "random",
+  "network",
+  "logger",
+]);
+
+const ownEntries = {
+  dataDir: text({
+    default: "./millrace-data",
+    typeName: "folder",
+    doc: "Where the topics are kept. Made if it is not there; one server at a time may use it.",
+  }),
+  kafka: address({
+    default: "127.0.0.1:9092",
+    doc: "Where Kafka clients connect. Port 0 takes any free one.",
+  }),
+  http: address({
+    default: "127.0.0.1:8080",
+    doc: "Where HTTP clients connect. Port 0 takes any free one.",
+  }),
+  advertise: address<string | null>({
+    default: null,
+    doc: "What Kafka clients are told to connect to, where that is not the address above: behind NAT, in a container.",
+  }),
+  brokers: brokerList({
+    default: [],
+    doc: "Another Kafka to serve the HTTP API over. With it no broker is started, and --kafka has no meaning.",
+  }),
+  insecure: flag({
+    default: false,
+    doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write.",
+  }),
+  logLevel: choice(["debug", "info", "warn", "error", "silent"], {
+    default: "info",
+    doc: "What is logged, on stderr.",
+  }),
+  config: text<string | null>({
+    default: null,
+    typeName: "file",
+    doc: "A JSON file with these options in camelCase as keys.",
+  }),
+} as const satisfies OptionEntries;
+
+export const serveOptions = defineOptions({ ...ownEntries, ...brokerEntries, ...gatewayEntries });
+export type ServeOptions = ReturnType<typeof serveOptions.resolve>;
+
+export const serveSections: readonly OptionSection[] = [
+  { title: "Broker", options: Object.keys(brokerEntries) },
+  { title: "HTTP", options: Object.keys(gatewayEntries) },
+];
+
+/** The broker's own options among those of serve. */
+export function brokerConfig(options: ServeOptions) {
+  return pick(options, brokerEntries);
+}
+
+/** The gateway's own options among those of serve. */
+export function gatewayConfig(options: ServeOptions) {
+  return pick(options, gatewayEntries);
+}
+
+/** MILLRACE_BROKERS means the cluster of the client commands: whoever has it set still wants a broker from `serve`. */
+export function serveVariable(option: string): string {
+  return option === "brokers" ? ownVariable("serve", option) : sharedVariable(option);
+}
+
+function address<T extends string | null = string>(spec: { readonly default: T; readonly doc: string }): Option<T> {
+  const option = text<T>({ ...spec, typeName: "host:port" });
+  return {
+    ...option,
+    check(value) {
+      const given = option.check(value);
+      if (given === null || parseAddress(given) !== null) return given;
+      throw new Error("must be host:port, as in 127.0.0.1:9092");
+    },
+  };
+}
+
+function without<E extends OptionEntries, const K extends keyof E>(entries: E, names: readonly K[]): Omit<E, K> {
+  const left: Partial<E> = { ...entries };
+  for (const name of names) delete left[name];
+  return left as Omit<E, K>; // exactly the named ones were taken away
+}
+
+function pick<E extends OptionEntries>(
+  options: ServeOptions,
+  entries: E,
+): Pick<ServeOptions, keyof E & keyof ServeOptions> {
+  const picked = Object.entries(options).filter(([name]) => name in entries);
+  return Object.fromEntries(picked) as Pick<ServeOptions, keyof E & keyof ServeOptions>; // these keys, by the filter
+}
