@@ -27,10 +27,12 @@ export interface ScanOptions {
   readonly endPosition: number;
   /** A batch that starts at a lower offset is not what belongs here. Rises with every batch. */
   readonly minimumOffset: bigint;
-  /** Without it only headers are looked at: for bytes that are known to be on the disk as they were written. */
-  readonly checkCrc: boolean;
-  /** Called for each batch in order; false ends the scan behind it. window holds the batch's bytes at windowOffset if checkCrc. */
-  visit(header: BatchHeader, position: number, window: Buffer, windowOffset: number): boolean | undefined;
+  /** Nor is one that holds an offset behind this one. */
+  readonly maximumOffset: bigint;
+  /** Of batches before this offset only the header is looked at: they are known to be on the disk as written. Null: of all. */
+  readonly checkCrcFrom: bigint | null;
+  /** Called for each batch in order; false ends the walk behind it. */
+  visit(header: BatchHeader, position: number): boolean | undefined;
 }
 
 /**
@@ -38,14 +40,14 @@ export interface ScanOptions {
  * CRC, or is no batch at all.
  */
 export async function scanBatches(readAt: ReadAt, options: ScanOptions): Promise<number> {
-  const { endPosition, checkCrc, visit } = options;
+  const { endPosition, maximumOffset, checkCrcFrom, visit } = options;
   let position = options.fromPosition;
   let minimumOffset = options.minimumOffset;
   let window = Buffer.alloc(0);
   let windowPosition = position;
 
   while (position < endPosition) {
-    const neededBytes = checkCrc ? batchBytesAt(window, position - windowPosition) : BATCH_HEADER_BYTES;
+    const neededBytes = neededBytesAt(window, position - windowPosition, checkCrcFrom);
     if (position + neededBytes > endPosition) return position;
     if (position + neededBytes > windowPosition + window.length) {
       const sizeBytes = Math.min(Math.max(WINDOW_BYTES, neededBytes), endPosition - position);
@@ -57,30 +59,32 @@ export async function scanBatches(readAt: ReadAt, options: ScanOptions): Promise
       continue;
     }
     const windowOffset = position - windowPosition;
-    const header = soundHeader(window, windowOffset, minimumOffset);
+    const header = soundHeader(window, windowOffset, minimumOffset, maximumOffset);
     if (header === null || position + header.sizeBytes > endPosition) return position;
-    if (checkCrc && !isBatchCrcValid(window, windowOffset)) return position;
-    if (visit(header, position, window, windowOffset) === false) return position + header.sizeBytes;
+    const isChecked = checkCrcFrom !== null && header.baseOffset >= checkCrcFrom;
+    if (isChecked && !isBatchCrcValid(window, windowOffset)) return position;
+    if (visit(header, position) === false) return position + header.sizeBytes;
     position += header.sizeBytes;
     minimumOffset = header.baseOffset + BigInt(header.lastOffsetDelta) + 1n;
   }
   return position;
 }
 
-/** Bytes of the batch at the offset, if its length can be read and can be true; else just a header, to be looked at first. */
-function batchBytesAt(window: Buffer, offset: number): number {
-  if (offset + BATCH_HEADER_BYTES > window.length) return BATCH_HEADER_BYTES;
-  return Math.max(BATCH_HEADER_BYTES, window.readInt32BE(offset + BATCH_LENGTH_AT) + BATCH_PREFIX_BYTES);
+/** A header first; once it is there, the whole batch that it speaks of, if its checksum is to be looked at. */
+function neededBytesAt(window: Buffer, offset: number, checkCrcFrom: bigint | null): number {
+  if (checkCrcFrom === null || offset + BATCH_HEADER_BYTES > window.length) return BATCH_HEADER_BYTES;
+  if (window.readBigInt64BE(offset) < checkCrcFrom) return BATCH_HEADER_BYTES;
+  return Math.max(BATCH_HEADER_BYTES, batchSizeAt(window, offset));
 }
 
 /** The header, unless something in it cannot be: a tail of zeros has length 0, garbage has any. */
-function soundHeader(window: Buffer, offset: number, minimumOffset: bigint): BatchHeader | null {
+function soundHeader(window: Buffer, offset: number, minimumOffset: bigint, maximumOffset: bigint): BatchHeader | null {
   if (window[offset + MAGIC_AT] !== BATCH_MAGIC) return null;
   if (window.readInt32BE(offset + BATCH_LENGTH_AT) < BATCH_HEADER_BYTES - BATCH_PREFIX_BYTES) return null;
   if (window.readInt32BE(offset + LAST_OFFSET_DELTA_AT) < 0) return null;
   if (window.readInt32BE(offset + RECORD_COUNT_AT) < 0) return null;
   if (compressionById(window.readInt16BE(offset + ATTRIBUTES_AT) & COMPRESSION_MASK) === null) return null;
-  if (window.readBigInt64BE(offset) < minimumOffset) return null;
+  if (window.readBigInt64BE(offset) < minimumOffset || lastOffsetAt(window, offset) > maximumOffset) return null;
   return readBatchHeader(window, offset);
 }
 

@@ -305,12 +305,24 @@ export class Segment implements HandleOwner {
     const lastOffset = this.baseOffset + BigInt(time.offsetAt(entry));
     const before = offset.lastAtOrBefore(time.offsetAt(entry));
     let isTrue = false;
-    await this.scan({ fromPosition: before < 0 ? 0 : offset.positionAt(before), checkCrc: false }, (header) => {
+    await this.scan({ fromPosition: before < 0 ? 0 : offset.positionAt(before), checkCrcFrom: null }, (header) => {
       const offsetOfBatch = header.baseOffset + BigInt(header.lastOffsetDelta);
       isTrue = offsetOfBatch === lastOffset && header.maxTimestamp === time.timestampAt(entry);
       return offsetOfBatch < lastOffset;
     });
     return isTrue;
+  }
+
+  /** Whether nothing behind the last time entry is newer. Where timestamps rise, that entry is near the end. */
+  async #isNewestTrue({ offset, time }: Indexes): Promise<boolean> {
+    const entry = time.count - 1;
+    const before = offset.lastAtOrBefore(time.offsetAt(entry));
+    let isNewest = true;
+    await this.scan({ fromPosition: before < 0 ? 0 : offset.positionAt(before), checkCrcFrom: null }, (header) => {
+      isNewest = header.maxTimestamp <= time.lastTimestamp;
+      return isNewest;
+    });
+    return isNewest;
   }
 
   #loadIndexes(): Promise<Indexes> {
@@ -323,7 +335,7 @@ export class Segment implements HandleOwner {
 
   async #readIndexes(): Promise<Indexes> {
     const saved = await this.#readSavedIndexes();
-    if (saved === null) return this.#rebuildIndexes();
+    if (saved === null || !(await this.#isNewestTrue(saved))) return this.#rebuildIndexes();
     this.#indexes = saved;
     this.#newest = newestIn(saved.time, this.baseOffset);
     return saved;
@@ -336,7 +348,7 @@ export class Segment implements HandleOwner {
       const offset = OffsetIndex.decode(await fileSystem.readFile(this.#pathOf(INDEX_SUFFIX)), this.#sizeBytes);
       const time = TimeIndex.decode(await fileSystem.readFile(this.#pathOf(TIME_INDEX_SUFFIX)), RELATIVE_OFFSET_LIMIT);
       // A segment without one entry is small enough to be read whole.
-      if (offset === null || time === null || offset.count === 0) return null;
+      if (offset === null || time === null || offset.count === 0 || time.count === 0) return null;
       const indexes = { offset, time };
       const isSound =
         (await this.#isTrue(offset, offset.count - 1)) && (await this.#isTimeTrue(indexes, time.count - 1));
@@ -352,7 +364,7 @@ export class Segment implements HandleOwner {
     this.#bytesSinceIndexEntry = 0;
     this.#savedOffsetEntries = 0;
     this.#savedTimeEntries = 0;
-    await this.scan({ fromPosition: 0, checkCrc: false }, (header, position) => {
+    await this.scan({ fromPosition: 0, checkCrcFrom: null }, (header, position) => {
       this.#enter(indexes, header, header.baseOffset, position);
       return true;
     });
@@ -383,7 +395,7 @@ export class Segment implements HandleOwner {
     this.#savedOffsetEntries = Math.min(this.#savedOffsetEntries, indexes.offset.count);
     this.#savedTimeEntries = Math.min(this.#savedTimeEntries, indexes.time.count);
     this.#bytesSinceIndexEntry = 0;
-    return this.scan({ fromPosition, checkCrc }, (header, position) => {
+    return this.scan({ fromPosition, checkCrcFrom: checkCrc ? fromOffset : null }, (header, position) => {
       this.#enter(indexes, header, header.baseOffset, position);
       return visit(header, position);
     });
@@ -398,31 +410,35 @@ export class Segment implements HandleOwner {
     return saved;
   }
 
-  /** Leaves the entries before the offset. Returns where the walk has to start: at the batch of the last one left. */
+  /**
+   * Leaves the entries before the offset. Returns where the walk has to start: at the batch of the last one left.
+   *
+   * That is no further than the last time entry: a newer timestamp may stand behind it.
+   */
   #cutIndexes({ offset, time }: Indexes, fromOffset: bigint): number {
-    const entry = offset.lastAtOrBefore(Number(fromOffset - this.baseOffset) - 1);
+    const relativeOffset = Number(fromOffset - this.baseOffset);
+    time.truncateToOffset(relativeOffset);
+    const timed = time.count === 0 ? -1 : offset.lastAtOrBefore(time.offsetAt(time.count - 1));
+    const entry = Math.min(offset.lastAtOrBefore(relativeOffset - 1), timed);
     offset.truncate(entry + 1);
-    if (entry < 0) {
-      time.truncateToOffset(0);
-      return 0;
-    }
-    time.truncateToOffset(offset.offsetAt(entry) + 1);
-    return offset.positionAt(entry);
+    time.truncateToOffset(entry < 0 ? 0 : offset.offsetAt(entry) + 1);
+    return entry < 0 ? 0 : offset.positionAt(entry);
   }
 
   /** Walks the batches from a position on. Returns the position behind the last good one. */
-  async scan(options: { fromPosition: number; checkCrc: boolean }, visit: VisitBatch): Promise<number> {
+  async scan(options: { fromPosition: number; checkCrcFrom: bigint | null }, visit: VisitBatch): Promise<number> {
     return scanBatches((buffer, position) => this.#context.handles.read(this, buffer, position), {
       ...options,
       endPosition: this.#sizeBytes,
       minimumOffset: this.baseOffset,
+      maximumOffset: this.baseOffset + BigInt(RELATIVE_OFFSET_LIMIT),
       visit,
     });
   }
 
   /** Walks the headers of the batches from the one that holds the offset on. */
   async scanFrom(offset: bigint, visit: VisitBatch): Promise<void> {
-    await this.scan({ fromPosition: await this.#positionBefore(offset), checkCrc: false }, (header, position) =>
+    await this.scan({ fromPosition: await this.#positionBefore(offset), checkCrcFrom: null }, (header, position) =>
       header.baseOffset + BigInt(header.lastOffsetDelta) < offset ? true : visit(header, position),
     );
   }

@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { MemoryFileSystem, VirtualClock } from "@millrace/base";
+import { KafkaError } from "@millrace/protocol";
+import { FaultyFileSystem, LogFixture, numbered, producerStamp } from "@millrace/testing";
+
+const isStorageError = (error: unknown) => error instanceof KafkaError && error.code === "KAFKA_STORAGE_ERROR";
+const diskError = (code: string) => Object.assign(new Error(`${code}: the disk says no`), { code });
+
+async function openOnFaultyDisk(clock = new VirtualClock()) {
+  const disk = new FaultyFileSystem(new MemoryFileSystem());
+  const fixture = await LogFixture.open({ fileSystem: disk, clock });
+  const appendAll = (values: readonly string[], firstSequence = 0) =>
+    values.map((value, index) => fixture.append([value], { stamp: producerStamp(7n, firstSequence + index) }).flushed);
+  return { disk, fixture, clock, appendAll };
+}
+
+describe("a disk that takes part of a write", () => {
+  test("is given the rest, so that short writes cost nothing but calls", async () => {
+    const { disk, fixture, clock, appendAll } = await openOnFaultyDisk();
+    disk.faults.onWrite = (path) => (path.endsWith(".log") ? 50 : undefined);
+
+    await clock.runUntil(Promise.all(appendAll(["a", "b", "c", "d"])), 1000);
+
+    assert.deepEqual(await fixture.readAll(), numbered(["a", "b", "c", "d"]));
+  });
+});
+
+describe("a disk that is full", () => {
+  async function fill() {
+    const parts = await openOnFaultyDisk();
+    const { disk, fixture, clock, appendAll } = parts;
+    await clock.runUntil(Promise.all(appendAll(["a", "b"])), 1000);
+    const sizeBytes = await disk.sizeBytes(fixture.logFile());
+    let writes = 0;
+    disk.faults.freeBytes = () => 0;
+    disk.faults.onWrite = (path) => {
+      if (!path.endsWith(".log")) return undefined;
+      // As Linux does: a short count first, then the error.
+      if (++writes === 1) return 100;
+      throw diskError("ENOSPC");
+    };
+    return { ...parts, sizeBytes };
+  }
+
+  test("fails all who wait with a retriable error, and keeps what was there, whole and readable", async () => {
+    const { disk, fixture, clock, appendAll, sizeBytes } = await fill();
+
+    const results = await clock.runUntil(Promise.allSettled(appendAll(["c", "d"], 2)), 100);
+
+    for (const result of results) assert.ok(result.status === "rejected" && isStorageError(result.reason));
+    assert.equal(await disk.sizeBytes(fixture.logFile()), sizeBytes);
+    assert.deepEqual(await fixture.readAll(), numbered(["a", "b"]));
+    assert.equal(fixture.log.logEndOffset, 2n);
+    assert.throws(() => fixture.append(["e"]), isStorageError);
+  });
+
+  test("takes the same batches, with the same sequences, once there is room again", async () => {
+    const { disk, fixture, clock, appendAll } = await fill();
+    await clock.runUntil(Promise.allSettled(appendAll(["c", "d"], 2)), 100);
+
+    await clock.advance(5000);
+    assert.throws(() => fixture.append(["c"]), isStorageError);
+    disk.faults = {};
+    await clock.advance(1000);
+    await clock.runUntil(Promise.all(appendAll(["c", "d"], 2)), 100);
+
+    assert.deepEqual(await fixture.readAll(), numbered(["a", "b", "c", "d"]));
+    await fixture.reopen();
+    assert.deepEqual(await fixture.readAll(), numbered(["a", "b", "c", "d"]));
+  });
+
+  test("forgets segments that were begun behind the failed write", async () => {
+    const disk = new FaultyFileSystem(new MemoryFileSystem());
+    const clock = new VirtualClock();
+    const fixture = await LogFixture.open({ fileSystem: disk, clock, settings: { segmentBytes: 200 } });
+    await clock.runUntil(fixture.append(["a"]).flushed, 100);
+    disk.faults.onWrite = () => {
+      throw diskError("ENOSPC");
+    };
+
+    const values = ["b", "c", "d", "e", "f", "g"];
+    await clock.runUntil(Promise.allSettled(values.map((value) => fixture.append([value]).flushed)), 100);
+    disk.faults = {};
+    await clock.advance(1000);
+    await clock.runUntil(Promise.all(values.map((value) => fixture.append([value]).flushed)), 100);
+
+    assert.deepEqual(await fixture.readAll(), numbered(["a", ...values]));
+    await fixture.reopen();
+    assert.deepEqual(await fixture.readAll(), numbered(["a", ...values]));
+  });
+
+  test("is the same with a disk that really has no room", async () => {
+    const clock = new VirtualClock();
+    const fixture = await LogFixture.open({ clock, fileSystem: new MemoryFileSystem(10_000) });
+
+    const results = await clock.runUntil(
+      Promise.allSettled(Array.from({ length: 5 }, () => fixture.append(["x".repeat(3000)]).flushed)),
+      100,
+    );
+    assert.ok(results.every((result) => result.status === "rejected"));
+    await clock.advance(2000);
+
+    assert.equal(fixture.log.logEndOffset, 0n);
+    assert.throws(() => fixture.append(["x"]), isStorageError);
+  });
+});
+
+describe("a failed fdatasync", () => {
+  async function failSync() {
+    const parts = await openOnFaultyDisk();
+    const { disk, clock, appendAll } = parts;
+    await clock.runUntil(Promise.all(appendAll(["a", "b"])), 100);
+    let syncs = 0;
+    disk.faults.onSync = (path) => {
+      syncs += 1;
+      if (path.endsWith(".log")) throw diskError("EIO");
+    };
+    const results = await clock.runUntil(Promise.allSettled(appendAll(["c", "d"], 2)), 100);
+    return { ...parts, results, syncs: () => syncs };
+  }
+
+  test("is never tried again: the log takes no more records, and still gives those it has", async () => {
+    const { fixture, clock, results, syncs } = await failSync();
+
+    for (const result of results) assert.ok(result.status === "rejected" && isStorageError(result.reason));
+    assert.throws(() => fixture.append(["e"]), isStorageError);
+    await clock.advance(60_000);
+    assert.throws(() => fixture.append(["e"]), isStorageError);
+    assert.equal(syncs(), 1);
+    assert.equal(fixture.log.highWatermark, 2n);
+    assert.deepEqual(await fixture.readAll(), numbered(["a", "b"]));
+  });
+
+  test("keeps the broker from calling its shutdown clean", async () => {
+    const { fixture, clock } = await failSync();
+
+    await clock.runUntil(fixture.log.close(), 1000);
+
+    await assert.rejects(fixture.manager.close(), isStorageError);
+  });
+
+  test("is over with the next start, which looks at every batch", async () => {
+    const { disk, fixture, clock } = await failSync();
+    disk.faults = {};
+
+    await fixture.reopen();
+    await clock.runUntil(fixture.append(["next"], { stamp: producerStamp(9n, 0) }).flushed, 100);
+
+    const records = await fixture.readAll();
+    assert.deepEqual(records.slice(0, 2), numbered(["a", "b"]));
+    assert.ok(records.at(-1)?.endsWith(":next"));
+  });
+});
+
+test("a log that cannot be cut back after a failed write takes no more records", async () => {
+  const { disk, fixture, clock, appendAll } = await openOnFaultyDisk();
+  await clock.runUntil(Promise.all(appendAll(["a"])), 100);
+  disk.faults.onWrite = () => {
+    throw diskError("EIO");
+  };
+  disk.faults.onTruncate = () => {
+    throw diskError("EIO");
+  };
+
+  await clock.runUntil(Promise.allSettled(appendAll(["b"], 1)), 100);
+  disk.faults = {};
+  await clock.advance(10_000);
+
+  assert.throws(() => fixture.append(["c"]), isStorageError);
+  assert.deepEqual(await fixture.readAll(), numbered(["a"]));
+});
