@@ -1,5 +1,8 @@
 /** Time, passed in: the system's, or a virtual one that a test or simulation moves by hand. */
 
+// Imported, because the global of that name is a getter that costs more than the reading.
+import { performance } from "node:perf_hooks";
+
 export interface Timer {
   /** Safe to call twice, and after the timer fired. */
   cancel(): void;
