@@ -1,6 +1,7 @@
 /** Test support: brokers, scripted or real, the command as a process, and what tests wait with. */
 
 export * from "./admin-reader-suite.ts";
+export * from "./disk-operations.ts";
 export * from "./faulty-file-system.ts";
 export * from "./file-system-suite.ts";
 export * from "./gateway-suite.ts";
@@ -11,6 +12,7 @@ export * from "./network-suite.ts";
 export * from "./record-batches.ts";
 export * from "./scripted-broker.ts";
 export * from "./scripted-log.ts";
+export * from "./simulated-file-system.ts";
 export * from "./simulated-network.ts";
 export * from "./start-broker.ts";
 export * from "./tls-test-network.ts";
