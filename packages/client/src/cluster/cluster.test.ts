@@ -80,6 +80,28 @@ test("one connection to a broker serves all who ask for it", async () => {
   assert.equal(cluster.openConnectionTo(3), null);
 });
 
+test("the connection to a bootstrap server goes on as the one to its broker", async () => {
+  const cluster = clusterOf(broker(0).server);
+  const bootstrap = await run(cluster.anyConnection());
+
+  await run(cluster.metadata.refreshBrokers());
+
+  assert.equal(await run(cluster.connectionTo(1)), bootstrap);
+  assert.equal(broker(0).connectionCount, 1);
+});
+
+test("a bootstrap server that goes by another name than any broker is let go", async () => {
+  announce([broker(1), broker(2)]);
+  const cluster = clusterOf(broker(0).server);
+  const bootstrap = await run(cluster.anyConnection());
+
+  await run(cluster.metadata.refreshBrokers());
+  await clock.advance(1);
+
+  assert.equal(bootstrap.isOpen, false);
+  assert.equal((await run(cluster.anyConnection())).isOpen, true);
+});
+
 test("a broker that metadata does not name is an error that may pass", async () => {
   const cluster = clusterOf(broker(0).server);
   await run(cluster.metadata.refreshBrokers());
@@ -129,7 +151,6 @@ test("any connection is the one with the fewest requests in flight", async () =>
 
   const chosen = new Set([await cluster.anyConnection(), await cluster.anyConnection(), await cluster.anyConnection()]);
 
-  // The bootstrap server is broker 1 by the same address: the connection that served it is idle too.
   assert.equal(chosen.has(first), false);
   assert.equal(chosen.has(second), true);
 });
@@ -158,6 +179,8 @@ test("a broker that moved is reached at its new address, and what is in flight o
 
   await run(cluster.metadata.refreshBrokers());
   const moved = await run(cluster.connectionTo(2));
+
+  await clock.advance(1);
 
   assert.deepEqual(moved.address, broker(2).address);
   assert.equal(old.isOpen, false);

@@ -138,8 +138,7 @@ export class Cluster {
 
   #candidates(): Node[] {
     const known = this.#shuffle([...this.#nodes.values()]);
-    const addresses = new Set(known.map((node) => formatAddress(node.address)));
-    const bootstrap = this.#bootstrapNodes.filter((node) => !addresses.has(formatAddress(node.address)));
+    const bootstrap = this.#bootstrapNodes.filter((node) => !known.includes(node));
     const ready = known.filter((node) => !node.isBackingOff);
     const backingOff = known.filter((node) => node.isBackingOff);
     return [...ready, ...this.#shuffle([...bootstrap]), ...backingOff];
@@ -162,25 +161,35 @@ export class Cluster {
     if (this.#isClosed || cluster.brokers.length === 0) return;
     const { clusterId, controllerId, brokers } = cluster;
     this.#description = { clusterId, controllerId, brokers };
-    const alive = new Set(cluster.brokers.map((broker) => broker.nodeId));
-    for (const [nodeId, node] of this.#nodes) {
-      if (alive.has(nodeId)) continue;
-      node.retire();
-      this.#nodes.delete(nodeId);
-    }
-    for (const broker of cluster.brokers) this.#updateNode(broker);
+    const alive = new Set(brokers.map((broker) => broker.nodeId));
+    for (const nodeId of this.#nodes.keys()) if (!alive.has(nodeId)) this.#forgetNode(nodeId);
+    for (const broker of brokers) this.#updateNode(broker);
+    // A bootstrap server that goes by another name than its broker has done its part.
+    const known = new Set(this.#nodes.values());
+    for (const node of this.#bootstrapNodes) if (!known.has(node)) node.disconnect();
   }
 
   #updateNode(broker: BrokerNode): void {
-    const address = { host: broker.host, port: broker.port };
+    const address = formatAddress(broker);
     const node = this.#nodes.get(broker.nodeId);
-    if (node === undefined) this.#nodes.set(broker.nodeId, this.#createNode(address));
-    else node.moveTo(address);
+    if (node !== undefined && formatAddress(node.address) === address) return;
+    if (node !== undefined) this.#forgetNode(broker.nodeId);
+    // The connection to the bootstrap server goes on as the one to its broker.
+    const bootstrap = this.#bootstrapNodes.find((candidate) => formatAddress(candidate.address) === address);
+    this.#nodes.set(broker.nodeId, bootstrap ?? this.#createNode({ host: broker.host, port: broker.port }));
+  }
+
+  /** What is in flight to the broker is let finish. */
+  #forgetNode(nodeId: number): void {
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined) return;
+    this.#nodes.delete(nodeId);
+    if (this.#bootstrapNodes.includes(node)) node.disconnect();
+    else node.retire();
   }
 
   #forgetBrokers(): void {
-    for (const node of this.#nodes.values()) node.retire();
-    this.#nodes.clear();
+    for (const nodeId of this.#nodes.keys()) this.#forgetNode(nodeId);
     this.forgetController();
   }
 

@@ -13,9 +13,9 @@ export interface NodeOptions {
 }
 
 export class Node {
+  readonly address: Address;
   readonly #options: NodeOptions;
   readonly #closing = new AbortController();
-  #address: Address;
   #connection: Connection | null = null;
   #opening: Promise<Connection> | null = null;
   #failureCount = 0;
@@ -23,11 +23,7 @@ export class Node {
 
   constructor(options: NodeOptions) {
     this.#options = options;
-    this.#address = options.address;
-  }
-
-  get address(): Address {
-    return this.#address;
+    this.address = options.address;
   }
 
   /** Null unless it can be used now. */
@@ -54,19 +50,18 @@ export class Node {
     return this.#opening;
   }
 
-  /** The broker listens somewhere else now; what is in flight on the old connection is let finish. */
-  moveTo(address: Address): void {
-    if (address.host === this.#address.host && address.port === this.#address.port) return;
-    this.#address = address;
-    this.#failureCount = 0;
-    this.#connection?.closeWhenIdle();
+  /** Lets what is in flight finish, then closes the connection; another is opened when it is needed. */
+  disconnect(): void {
+    const connection = this.#connection;
     this.#connection = null;
+    // Not in this turn: who was given the connection a moment ago is about to send on it.
+    if (connection !== null) this.#options.clock.defer(() => connection.closeWhenIdle());
   }
 
-  /** Lets what is in flight finish, then closes. */
+  /** Lets what is in flight finish, then closes for good. */
   retire(): void {
     this.#abort();
-    this.#connection?.closeWhenIdle();
+    this.disconnect();
   }
 
   close(): void {
@@ -75,14 +70,14 @@ export class Node {
   }
 
   #abort(): void {
-    this.#closing.abort(new ClosedError(`connect to ${formatAddress(this.#address)}`));
+    this.#closing.abort(new ClosedError(`connect to ${formatAddress(this.address)}`));
   }
 
   async #open(): Promise<Connection> {
     const { clock } = this.#options;
     const waitMs = this.#retryAtMs - clock.nowMs();
     if (this.#failureCount > 0 && waitMs > 0) await sleep(clock, waitMs, this.#closing.signal);
-    const connection = this.#options.createConnection(this.#address);
+    const connection = this.#options.createConnection(this.address);
     const onAbort = () => connection.close();
     this.#closing.signal.addEventListener("abort", onAbort, { once: true });
     this.#connection = connection;
