@@ -1,4 +1,9 @@
-/** `npm start`: installs and builds what is missing, then becomes `millrace serve` with the arguments given. */
+/**
+ * `npm start`: installs and builds what is missing, then becomes `millrace serve` with the arguments given.
+ *
+ * package.json says `exec node …`: npm passes a SIGTERM on to its shell, and a shell that still stands between would end
+ * alone and leave the server behind. Windows knows no `exec`; there it is `node scripts/start.mjs`.
+ */
 
 import "./require-node.mjs";
 
