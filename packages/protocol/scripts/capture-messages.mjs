@@ -99,7 +99,8 @@ async function captureTools(folder) {
   );
 
   await java(producer, `${to} ${topic} --compression-codec lz4`, "first\nsecond\n");
-  await java(producer, `${to} ${topic} --request-required-acks 1 --property parse.key=true`, "key\tvalue\n");
+  const keyed = [..."abcdefgh"].map((key) => `${key}\tvalue\n`).join("");
+  await java(producer, `${to} ${topic} --request-required-acks 1 --property parse.key=true`, keyed);
   await java(consumer, `${to} ${topic} ${group} --from-beginning --max-messages 3`);
   await java(consumer, `${to} ${topic} --from-beginning --max-messages 3 --isolation-level read_committed`);
   await java(offsets, `${to} ${topic}`);
