@@ -64,6 +64,14 @@ export class WireClient {
     this.#stream.write(encodeRequest(api, version, header, body));
   }
 
+  /** A whole frame as it is; resolves to the frame that comes back, without its length. The correlation id must be 1. */
+  exchange(frame: Uint8Array): Promise<Buffer> {
+    const pending = { correlationId: 1, answer: createDeferred<Reader>() };
+    this.#pending.push(pending);
+    this.sendBytes(frame);
+    return pending.answer.promise.then(({ bytes }) => bytes);
+  }
+
   /** Bytes as they are, such as no client would send. */
   sendBytes(bytes: Uint8Array): void {
     this.#stream.write([bytes]);
