@@ -167,7 +167,7 @@ suite("over the embedded broker", { concurrency: false }, () => {
 
 suite("without a broker", () => {
   test("it opens, lives, and is not ready", async () => {
-    await using gateway = await Gateway.open({ port: 0, bootstrapServers: NOWHERE });
+    await using gateway = await Gateway.open({ port: 0, bootstrapServers: NOWHERE, maxBlockMs: 50 });
 
     const live = await get(gateway, "/health/live");
     const ready = await get(gateway, "/health/ready");

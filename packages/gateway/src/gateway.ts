@@ -1,6 +1,6 @@
 /** Gateway: the HTTP Producer API as one thing to open and close. */
 
-import type { Address } from "@millrace/base";
+import type { Address, Timer } from "@millrace/base";
 import { Admin } from "@millrace/client";
 import type { FastifyInstance } from "fastify";
 import type { GatewayContext } from "./context.ts";
@@ -10,6 +10,9 @@ import { Producers } from "./producers.ts";
 import { allRoutes } from "./routes.ts";
 import { createServer } from "./server.ts";
 import { TopicDirectory } from "./topic-directory.ts";
+
+/** Between two looks for connections that have become idle, while closing. */
+const IDLE_SWEEP_MS = 20;
 
 export class Gateway {
   readonly address: Address;
@@ -61,12 +64,26 @@ export class Gateway {
     health.beginClosing();
     const closed = this.#server.close();
     const timer = options.clock.schedule(options.closeTimeoutMs, () => this.#server.server.closeAllConnections());
+    const sweep = this.#closeIdleConnections();
     try {
       await closed;
     } finally {
+      sweep.stop();
       timer.cancel();
       await closeContext(this.#context);
     }
+  }
+
+  /** Node closes what is idle when close begins; a connection whose answer leaves later would be kept for its next request. */
+  #closeIdleConnections(): { stop(): void } {
+    const { clock } = this.#context.options;
+    let timer: Timer;
+    const sweep = () => {
+      this.#server.server.closeIdleConnections();
+      timer = clock.schedule(IDLE_SWEEP_MS, sweep);
+    };
+    timer = clock.schedule(IDLE_SWEEP_MS, sweep);
+    return { stop: () => timer.cancel() };
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { isUtf8 } from "node:buffer";
 import { type ErrorDetail, RequestError } from "./errors.ts";
-import { decodeBase64, type Format, formats, RecordFailure } from "./formats.ts";
+import { decodeBase64, type Format, formats, RecordFailure, serialize } from "./formats.ts";
 import {
   CLOSE_BRACE,
   CLOSE_BRACKET,
@@ -10,6 +10,7 @@ import {
   JsonSyntaxError,
   locate,
   MINUS,
+  NEWLINE,
   OPEN_BRACE,
   OPEN_BRACKET,
   QUOTE,
@@ -48,6 +49,15 @@ export class ScannedRecord {
   /** Of what is stored, once it has been serialized; -1 for null. */
   keySizeBytes = -1;
   valueSizeBytes = -1;
+
+  /** format: where the record names none. */
+  keyBytes(body: Buffer, format: Format): Buffer | null | RecordFailure {
+    return this.keyStart < 0 ? null : serialize(this.keyFormat ?? format, body, this.keyStart, this.keyEnd);
+  }
+
+  valueBytes(body: Buffer, format: Format): Buffer | null | RecordFailure {
+    return this.valueStart < 0 ? null : serialize(this.valueFormat ?? format, body, this.valueStart, this.valueEnd);
+  }
 }
 
 export type ScannedHeader = readonly [name: string, value: Buffer | null];
@@ -124,6 +134,36 @@ function scanRecords(
     at = skipToNext(body, at, CLOSE_BRACKET, '"," or "]"');
   }
   return at + 1;
+}
+
+/**
+ * The records of a body with one record object a line (NDJSON). Empty lines are passed over.
+ *
+ * Throws RequestError as scanEnvelope does.
+ */
+export function scanLines(body: Buffer, recordLimit: number): ScannedRecord[] {
+  checkText(body);
+  const records: ScannedRecord[] = [];
+  try {
+    for (let at = skipWhitespace(body, 0); at < body.length; at = skipWhitespace(body, at)) {
+      if (records.length >= recordLimit) {
+        throw new RequestError("TOO_MANY_RECORDS", `the body has more than ${recordLimit} records`);
+      }
+      const start = at;
+      const record = new ScannedRecord();
+      at = scanRecord(body, at, record);
+      const found = body.indexOf(NEWLINE, start);
+      const lineEnd = found < 0 ? body.length : found;
+      if (lineEnd < at) throw new ShapeError("a record", "on one line", start);
+      const next = skipWhitespace(body, at);
+      if (next < lineEnd) throw unexpected(body, next, "a new line");
+      records.push(record);
+    }
+  } catch (error) {
+    throw bodyError(body, error, records.length);
+  }
+  if (records.length === 0) throw new RequestError("NO_RECORDS", "no records to produce");
+  return records;
 }
 
 /** Fills in the record that starts here; returns the place behind it. */

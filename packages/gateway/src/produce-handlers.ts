@@ -1,17 +1,18 @@
 /** The HTTP Producer API: records in, where each landed out. */
 
-import type { FastifyReply } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import type { GatewayContext } from "./context.ts";
 import { RequestError, topicNotFound } from "./errors.ts";
 import { inflateBody } from "./inflate.ts";
-import { scanEnvelope } from "./produce-body.ts";
+import { type ScannedRecord, scanEnvelope, scanLines } from "./produce-body.ts";
 import { produceAnswer } from "./produce-response.ts";
-import { type ProduceSettings, produceQuery, readProduceSettings } from "./produce-settings.ts";
+import { type ProduceQuery, produceQuery, readProduceSettings } from "./produce-settings.ts";
 import { ProducerContext } from "./producer-context.ts";
+import { rawRecord } from "./raw-body.ts";
 import { defineRoute, type Route } from "./route.ts";
-import { topicParams } from "./schemas.ts";
+import { isSet, topicParams } from "./schemas.ts";
 import { isUnknownTopic } from "./topic-directory.ts";
 
 export function produceRoutes(context: GatewayContext): Route[] {
@@ -44,8 +45,7 @@ export function produceRoutes(context: GatewayContext): Route[] {
           504: { description: "None was acknowledged in time.", schema: produceResult },
         },
       },
-      handle: ({ params, query, request, reply }) =>
-        handleProduceBatch(context, params.topic, readProduceSettings(query), request.body, reply, request.headers),
+      handle: ({ params, query, request, reply }) => handleProduceBatch(context, params.topic, query, request, reply),
     }),
   ];
 }
@@ -76,12 +76,12 @@ const produceResult = Type.Object({
 async function handleProduceBatch(
   context: GatewayContext,
   topic: string,
-  settings: ProduceSettings,
-  body: unknown,
+  query: ProduceQuery,
+  request: FastifyRequest,
   reply: FastifyReply,
-  headers: { readonly "content-encoding"?: string | undefined },
 ): Promise<FastifyReply> {
   const { options, topics, producers } = context;
+  const settings = readProduceSettings(query);
   // Before the body is looked at, as the document has it.
   const partitionCount = topics.known(topic) ?? (await topics.find(topic));
   if (settings.isAsync) {
@@ -93,8 +93,8 @@ async function handleProduceBatch(
       },
     );
   }
-  const plain = await inflateBody(body, headers["content-encoding"], options.bodyLimitBytes);
-  const records = scanEnvelope(plain, options.recordLimit);
+  const body = await inflateBody(request.body, request.headers["content-encoding"], options.bodyLimitBytes);
+  const records = readRecords(body, query, request, options.recordLimit);
   const producerContext = new ProducerContext({
     topic,
     partitionCount,
@@ -102,7 +102,7 @@ async function handleProduceBatch(
     producer: producers.withAcks(settings.acks),
     clock: options.clock,
   });
-  const outcomes = await producerContext.produceRecords(plain, records);
+  const outcomes = await producerContext.produceRecords(body, records);
   if (outcomes.some(isUnknownTopic)) {
     // It was deleted since we last heard of it.
     topics.forget(topic);
@@ -111,4 +111,24 @@ async function handleProduceBatch(
   const answer = produceAnswer(topic, settings, records, outcomes);
   if (answer.isRetriable) reply.header("retry-after", RETRY_AFTER_S);
   return reply.code(answer.status).header("content-type", JSON_TYPE).send(answer.body);
+}
+
+/** Which kind of body it is: one raw value, a record a line, or, for any other type or none, the envelope. */
+function readRecords(
+  body: Buffer,
+  query: ProduceQuery,
+  request: FastifyRequest,
+  recordLimit: number,
+): readonly ScannedRecord[] {
+  if (isSet(query.raw)) return [rawRecord(query, request.raw.rawHeaders)];
+  switch (request.mediaType) {
+    case "application/octet-stream":
+    case "text/plain":
+      return [rawRecord(query, request.raw.rawHeaders)];
+    case "application/x-ndjson":
+    case "application/jsonl":
+      return scanLines(body, recordLimit);
+    default:
+      return scanEnvelope(body, recordLimit);
+  }
 }

@@ -3,7 +3,7 @@
 import { type CompressionType, compressionTypes } from "@millrace/protocol";
 import { type Static, Type } from "typebox";
 import { type Format, formats } from "./formats.ts";
-import { choiceOf, flagOf, isSet, positiveOf } from "./schemas.ts";
+import { choiceOf, flagOf, isSet, numberOf, positiveOf } from "./schemas.ts";
 
 export const produceQuery = Type.Object({
   "key.format": Type.Optional(choiceOf(formats, "How each key becomes bytes. Default: json.")),
@@ -25,6 +25,10 @@ export const produceQuery = Type.Object({
   status: Type.Optional(
     choiceOf(["strict"], "Answer 207 if some records failed, and 413, 422 or 5xx if all did, instead of 200."),
   ),
+  raw: Type.Optional(flagOf("The body is the value of one record, whatever its content type.")),
+  key: Type.Optional(Type.String({ description: "Of a raw body's record; else the header Kafka-Key." })),
+  partition: Type.Optional(numberOf("Of a raw body's record.")),
+  timestamp: Type.Optional(numberOf("Of a raw body's record, in milliseconds since 1970.")),
   async: Type.Optional(flagOf("Not supported yet: only false is accepted.")),
 });
 

@@ -4,7 +4,7 @@ import type { Clock } from "@millrace/base";
 import { type Producer, type ProducerRecord, type RecordMetadata, SendBatchError } from "@millrace/client";
 import { KafkaError } from "@millrace/protocol";
 import { RequestError } from "./errors.ts";
-import { RecordFailure, serialize } from "./formats.ts";
+import { RecordFailure } from "./formats.ts";
 import type { ScannedRecord } from "./produce-body.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
 
@@ -21,9 +21,12 @@ export interface ProducerContextParts {
 
 export class ProducerContext {
   readonly #parts: ProducerContextParts;
+  /** The records of a request that have no time of their own came at the same one. */
+  readonly #nowMs: number;
 
   constructor(parts: ProducerContextParts) {
     this.#parts = parts;
+    this.#nowMs = parts.clock.timestampMs();
   }
 
   /**
@@ -54,29 +57,25 @@ export class ProducerContext {
   #serialize(body: Buffer, record: ScannedRecord): ProducerRecord | RecordFailure {
     const { topic, partitionCount, settings } = this.#parts;
     if (record.failure !== null) return record.failure;
-    const key =
-      record.keyStart < 0
-        ? null
-        : serialize(record.keyFormat ?? settings.keyFormat, body, record.keyStart, record.keyEnd);
+    const key = record.keyBytes(body, settings.keyFormat);
     if (key instanceof RecordFailure) return key.during("serialize key");
-    const value =
-      record.valueStart < 0
-        ? null
-        : serialize(record.valueFormat ?? settings.valueFormat, body, record.valueStart, record.valueEnd);
+    const value = record.valueBytes(body, settings.valueFormat);
     if (value instanceof RecordFailure) return value.during("serialize value");
     record.keySizeBytes = key?.length ?? -1;
     record.valueSizeBytes = value?.length ?? -1;
-    const { partition, timestampMs, headers } = record;
+    const { partition, headers } = record;
     if (partition !== null && (partition < 0 || partition >= partitionCount)) {
       const message = `append to topic: there is no partition ${partition}; ${topic} has ${partitionCount}`;
       return new RecordFailure("INVALID_PARTITIONS", message);
     }
+    const timestamp = record.timestampMs ?? this.#nowMs;
+    if (partition === null && headers === null) return { topic, key, value, timestamp };
     return {
       topic,
       key,
       value,
+      timestamp,
       ...(partition === null ? {} : { partition }),
-      ...(timestampMs === null ? {} : { timestamp: timestampMs }),
       ...(headers === null ? {} : { headers }),
     };
   }

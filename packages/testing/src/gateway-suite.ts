@@ -328,6 +328,77 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       });
     }
 
+    test("a line of NDJSON is a record", async () => {
+      const topic = await createTopic("ndjson");
+
+      const { status, json } = await produce(
+        topic,
+        '{"key":"a","value":{"n": 1}}\r\n\n {"value":null} \n{"value":"last"}',
+        "?key.format=string",
+        { "content-type": "application/x-ndjson" },
+      );
+
+      assert.equal(status, 200);
+      assert.equal(json.offsets.length, 3);
+      const stored = await readAll(topic, 3);
+      assert.deepEqual(
+        stored.map(({ key, value }) => [key?.toString() ?? null, value?.toString() ?? null]),
+        [
+          ["a", '{"n": 1}'],
+          [null, null],
+          [null, '"last"'],
+        ],
+      );
+    });
+
+    test("nothing is stored of NDJSON with a broken line, and the line is named", async () => {
+      const topic = await createTopic("ndjson-broken");
+      const headers = { "content-type": "application/x-ndjson" };
+
+      const broken = await produce(topic, '{"value":1}\n{"value":}\n', "", headers);
+      const joined = await produce(topic, '{"value":1} {"value":2}', "", headers);
+      const spread = await produce(topic, '{"value":\n1}', "", headers);
+
+      assert.equal(broken.status, 400);
+      assert.deepEqual([broken.json.details[0].index, broken.json.details[0].line], [1, 2]);
+      assert.equal(joined.json.code, "INVALID_JSON");
+      assert.equal(spread.json.code, "INVALID_BODY");
+      assert.deepEqual((await call("GET", `/api/topics/${topic}/messages`)).json, []);
+    });
+
+    for (const [type, query] of [
+      ["application/octet-stream", ""],
+      ["text/plain; charset=utf-8", ""],
+      ["application/json", "&raw=true"],
+    ] as const) {
+      test(`a body of ${type}${query} is one value, byte for byte`, async () => {
+        const topic = await createTopic("raw");
+        const body = Buffer.from([0x7b, 0x00, 0xff, 0x0a]);
+
+        const { status, text } = await produce(topic, body, `?key=user-1&timestamp=1612554282001${query}`, {
+          "content-type": type,
+          "Kafka-Header-Trace": "abc",
+        });
+
+        assert.equal(status, 200, text);
+        const [record] = await readAll(topic, 1);
+        assert.deepEqual(record?.value, body);
+        assert.equal(record?.key?.toString(), "user-1");
+        assert.equal(record?.timestamp, 1_612_554_282_001);
+        assert.equal(record?.headers[0]?.[1]?.toString(), "abc");
+        assert.match(record?.headers[0]?.[0] ?? "", /^trace$/i);
+      });
+    }
+
+    test("an empty raw body is an empty value, and its key may come as a header", async () => {
+      const topic = await createTopic("raw-empty");
+
+      await produce(topic, "", "", { "content-type": "text/plain", "Kafka-Key": "k" });
+
+      const [record] = await readAll(topic, 1);
+      assert.deepEqual([record?.key?.toString(), record?.value?.length], ["k", 0]);
+    });
+
     for (const type of [
       "application/json",
       "application/x-www-form-urlencoded",

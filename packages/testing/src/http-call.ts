@@ -9,13 +9,17 @@ export interface HttpAnswer {
   readonly json: any;
 }
 
+/** Left to itself, fetch sends a text as text/plain. */
+const JSON_TYPE = { "content-type": "application/json" };
+
 export async function httpCall(
   method: string,
   url: string,
   body?: string | Uint8Array,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<HttpAnswer> {
-  const response = await fetch(url, body === undefined ? { method, headers } : { method, headers, body });
+  const init = body === undefined ? { method, headers } : { method, headers: { ...JSON_TYPE, ...headers }, body };
+  const response = await fetch(url, init);
   const text = await response.text();
   const isJson = response.headers.get("content-type")?.includes("json") === true && text !== "";
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : null };

@@ -25,7 +25,7 @@ export class JsonSyntaxError extends Error {
 }
 
 const TAB = 0x09;
-const NEWLINE = 0x0a;
+export const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const SPACE = 0x20;
 export const MINUS = 0x2d;

@@ -1,0 +1,58 @@
+/** Raw bodies: the whole body is one record's value; key, headers and the rest come from the query and the HTTP headers. */
+
+import { RequestError } from "./errors.ts";
+import { decodeBase64, type Format, type RecordFailure } from "./formats.ts";
+import { type ScannedHeader, ScannedRecord } from "./produce-body.ts";
+import type { ProduceQuery } from "./produce-settings.ts";
+
+const KEY_HEADER = "kafka-key";
+const HEADER_PREFIX = "kafka-header-";
+const INT32_MAX = 2 ** 31 - 1;
+
+/** Its value is the body, and its key came beside it: neither is JSON. */
+class RawRecord extends ScannedRecord {
+  readonly #key: Buffer | null;
+
+  constructor(key: Buffer | null) {
+    super();
+    this.#key = key;
+  }
+
+  override keyBytes(_body: Buffer, format: Format): Buffer | null | RecordFailure {
+    return this.#key !== null && format === "binary" ? decodeBase64(this.#key) : this.#key;
+  }
+
+  override valueBytes(body: Buffer): Buffer {
+    return body;
+  }
+}
+
+/**
+ * The one record of a raw body.
+ *
+ * rawHeaders: names and values by turns, as Node has them: their case, order and duplicates are the record's.
+ * Throws RequestError INVALID_PARAMETER for a partition or timestamp that is none.
+ */
+export function rawRecord(query: ProduceQuery, rawHeaders: readonly string[]): ScannedRecord {
+  const headers: ScannedHeader[] = [];
+  let key: Buffer | null = query.key === undefined ? null : Buffer.from(query.key);
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? "";
+    // Node reads header values as Latin-1; these are the bytes that were sent.
+    const bytes = Buffer.from(rawHeaders[index + 1] ?? "", "latin1");
+    const lowerName = name.toLowerCase();
+    if (lowerName === KEY_HEADER) key ??= bytes;
+    else if (lowerName.startsWith(HEADER_PREFIX)) headers.push([name.slice(HEADER_PREFIX.length), bytes]);
+  }
+  const record = new RawRecord(key);
+  if (headers.length > 0) record.headers = headers;
+  if (query.partition !== undefined) record.partition = checkPartition(Number(query.partition));
+  if (query.timestamp !== undefined) record.timestampMs = Number(query.timestamp);
+  return record;
+}
+
+function checkPartition(partition: number): number {
+  if (partition <= INT32_MAX) return partition;
+  const message = "must be a whole number of 32 bits";
+  throw new RequestError("INVALID_PARAMETER", `partition ${message}`, { details: [{ field: "partition", message }] });
+}
