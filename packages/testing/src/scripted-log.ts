@@ -1,5 +1,6 @@
 /** A log for a scripted broker: takes record batches as Kafka does, sequences and all, and fails when a test says so. */
 
+import type { Address } from "@millrace/base";
 import {
   type DecodedRecord,
   type ErrorCode,
@@ -17,6 +18,8 @@ export type Fault =
   | { readonly kind: "take" }
   /** Refused with this error; nothing is appended. */
   | { readonly kind: "refuse"; readonly code: ErrorCode }
+  /** Refused, naming the broker that leads now (KIP-951). */
+  | ({ readonly kind: "moved"; readonly leaderId: number; readonly leaderEpoch: number } & Address)
   /** Appended, then answered with an error all the same. */
   | { readonly kind: "takeAndFail"; readonly code: ErrorCode }
   /** Appended, but the connection is cut before the answer. */
@@ -103,6 +106,10 @@ export class ScriptedLog {
       name: topic.name,
       partitionResponses: topic.partitionData.map(({ index, records }) => {
         if (fault.kind === "refuse") return answer(index, fault.code, -1n);
+        if (fault.kind === "moved") {
+          const { leaderId, leaderEpoch } = fault;
+          return { ...answer(index, "NOT_LEADER_OR_FOLLOWER", -1n), currentLeader: { leaderId, leaderEpoch } };
+        }
         const taken = records === null ? refused("INVALID_RECORD") : this.#append(`${topic.name}-${index}`, records);
         const code = fault.kind === "takeAndFail" ? fault.code : taken.code;
         return answer(index, code, taken.baseOffset);
@@ -113,7 +120,9 @@ export class ScriptedLog {
       call.cut();
       return null;
     }
-    return { responses };
+    const nodeEndpoints =
+      fault.kind === "moved" ? [{ nodeId: fault.leaderId, host: fault.host, port: fault.port }] : [];
+    return { responses, nodeEndpoints };
   }
 
   #append(partition: string, batch: Buffer): { readonly code: ErrorCode; readonly baseOffset: bigint } {

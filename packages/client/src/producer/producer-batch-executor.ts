@@ -332,6 +332,8 @@ export class ProducerBatchExecutor {
         counters.requestAnswered(clock.nowMs() - sentAtMs);
         link.breaker?.succeeded();
         back();
+        // Who leads now is told with the refusal (KIP-951): the brokers first, so that they can be connected to.
+        this.#parts.cluster.updateNodes(response.nodeEndpoints);
         this.#answered(link, request, response.responses);
       },
       (error: unknown) => {
@@ -367,10 +369,8 @@ export class ProducerBatchExecutor {
       this.#acknowledged(queue, batch, link, entry.code === "NONE" ? answer.baseOffset : -1n, logAppendTimeMs);
       return;
     }
-    if (answer.currentLeader.leaderId >= 0) {
-      const { leaderId, leaderEpoch } = answer.currentLeader;
-      if (leaderEpoch > queue.leaderEpoch) this.setLeader(queue, leaderId, leaderEpoch);
-    }
+    const { topic, partition } = queue;
+    this.#parts.cluster.metadata.updateLeader({ topic, partition, ...answer.currentLeader });
     const error = new BrokerError(entry, where, answer.errorMessage);
     switch (entry.code) {
       case "REQUEST_TIMED_OUT":

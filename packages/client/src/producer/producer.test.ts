@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { InProcessNetwork, SeededRandom, VirtualClock } from "@millrace/base";
-import { type ErrorCode, KafkaError, type Persisted } from "@millrace/protocol";
+import { type ErrorCode, KafkaError, type Persisted, produceApi } from "@millrace/protocol";
 import { type Fault, ScriptedBroker, ScriptedLog } from "@millrace/testing";
 import { SendBatchError } from "../errors.ts";
 import type { ProducerConfig } from "./options.ts";
@@ -580,6 +580,24 @@ test("a leader that moves takes the partition's records with it", async () => {
 
   assert.deepEqual(log.values("orders-0"), ["first", "v0", "v1", "v2", "v3", "v4"]);
   assert.ok(other.received.some((request) => request.apiName === "Produce"));
+  await other.close();
+});
+
+test("a refusal that names the new leader sends the records there, whatever old metadata says", async () => {
+  const other = await ScriptedBroker.listen(network);
+  log.serve(other);
+  const nodes = [
+    { nodeId: 1, address: broker.address },
+    { nodeId: 2, address: other.address },
+  ];
+  broker.serveMetadata(nodes, { orders: [{ leaderId: 1, leaderEpoch: 3 }] });
+  await warm();
+  log.plan({ kind: "moved", leaderId: 2, leaderEpoch: 9, ...other.address });
+
+  await soon(Promise.all(sendAll(5)));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "v0", "v1", "v2", "v3", "v4"]);
+  assert.equal(other.countOf(produceApi), 1);
   await other.close();
 });
 
