@@ -32,6 +32,8 @@ export const requestErrors = {
   ATOMIC_NOT_POSSIBLE: row(422, "Send fewer records, all to one partition, or leave out atomic."),
   BODY_TOO_LARGE: row(413, "Send smaller bodies, or raise bodyLimitBytes."),
   TOO_MANY_RECORDS: row(413, "Send fewer records a request, or raise recordLimit."),
+  HOST_NOT_ALLOWED: row(421, "Use the server's address or localhost, or name the host in allowedHosts."),
+  ORIGIN_NOT_ALLOWED: row(403, "Name the page's origin in corsOrigins."),
   UNSUPPORTED_ENCODING: row(415, "Send the body plain, or compressed with gzip, deflate, br or zstd."),
   REQUEST_INCOMPLETE: row(408, "Send the whole request within requestTimeoutMs."),
   INTERNAL_ERROR: row(500, "Report it with the request id: this is a mistake in Millrace."),

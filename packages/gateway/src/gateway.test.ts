@@ -137,6 +137,58 @@ suite("over the embedded broker", { concurrency: false }, () => {
     assert.equal(json.requestId, "trace-7");
   });
 
+  test("a page from elsewhere is kept out, by its origin and by a name that is not the server's", async () => {
+    const foreign = await get(gateway, "/api/topics", { origin: "https://evil.example" });
+    const own = await get(gateway, "/api/topics", { origin: urlOf(gateway) });
+    const rebound = await rawRequest(gateway, "GET /api/topics HTTP/1.1\r\nhost: evil.example\r\n\r\n");
+    const local = await rawRequest(gateway, "GET /api/topics HTTP/1.1\r\nhost: localhost:8080\r\n\r\n");
+
+    assert.deepEqual([foreign.status, foreign.json.code], [403, "ORIGIN_NOT_ALLOWED"]);
+    assert.equal(own.status, 200);
+    assert.match(rebound, /^HTTP\/1\.1 421 [\s\S]*HOST_NOT_ALLOWED/);
+    assert.match(local, /^HTTP\/1\.1 200 /);
+  });
+
+  test("a page that was allowed gets its preflight and its answer", async () => {
+    const origin = "https://app.example";
+    await using allowing = await open({ corsOrigins: [origin] });
+
+    const preflight = await httpCall("OPTIONS", `${urlOf(allowing)}/api/topics/orders/produce`, undefined, { origin });
+    const answer = await get(allowing, "/api/topics", { origin });
+
+    assert.equal(preflight.status, 204);
+    assert.match(preflight.headers.get("access-control-allow-methods") ?? "", /POST/);
+    assert.equal(answer.headers.get("access-control-allow-origin"), origin);
+  });
+
+  test("openapi.json describes every route, and its examples work against the server", async () => {
+    const { json } = await get(gateway, "/openapi.json");
+
+    assert.equal(json.openapi, "3.1.0");
+    const operations = Object.entries<Record<string, OpenApiOperation>>(json.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
+    );
+    assert.ok(operations.length >= 15);
+    await createTopic(gateway, "documented");
+    for (const { method, path, operation } of operations) {
+      const url = `${urlOf(gateway)}${path.replace("{topic}", "documented")}`;
+      if (method === "DELETE" && path !== "/api/topics/batch") continue;
+      const example = operation.requestBody?.content["application/json"]?.example;
+      const answer = await httpCall(method, url, example === undefined ? undefined : JSON.stringify(example));
+      assert.ok(answer.status in operation.responses, `${method} ${path} answered ${answer.status} ${answer.text}`);
+      assert.ok(answer.status < 300 || answer.json.successful === 0, `${method} ${path}: ${answer.text}`);
+    }
+  });
+
+  test("the docs page shows every path and needs no other file", async () => {
+    const { status, text, headers } = await get(gateway, "/docs");
+
+    assert.equal(status, 200);
+    assert.match(headers.get("content-type") ?? "", /text\/html/);
+    assert.ok(text.includes("/api/topics/{topic}/produce"));
+    assert.doesNotMatch(text, /<script|src=|<link/);
+  });
+
   test("close waits for a request under way, and may be called twice", async () => {
     const closing = await open({});
     const topic = await createTopic(closing, "closing");
@@ -193,6 +245,24 @@ test("a second gateway on the same port is refused", async () => {
 
   await assert.rejects(Gateway.open({ port: gateway.address.port, bootstrapServers: NOWHERE }), { code: "EADDRINUSE" });
 });
+
+interface OpenApiOperation {
+  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly example?: unknown }>> };
+  readonly responses: Readonly<Record<string, unknown>>;
+}
+
+/** For what fetch would not send; gives the whole answer. */
+async function rawRequest(gateway: Gateway, request: string): Promise<string> {
+  const socket = connect(gateway.address.port, gateway.address.host);
+  let answer = "";
+  socket.on("data", (bytes) => {
+    answer += bytes.toString();
+  });
+  socket.write(request);
+  await waitUntil("it was answered", () => /\r\n\r\n./.test(answer));
+  socket.destroy();
+  return answer;
+}
 
 function urlOf(gateway: Gateway): string {
   return `http://${gateway.address.host}:${gateway.address.port}`;

@@ -4,6 +4,7 @@ import {
   count,
   defineOptions,
   KIBIBYTE,
+  list,
   MEBIBYTE,
   millis,
   type OptionsOf,
@@ -78,6 +79,14 @@ export const gatewayOptions = defineOptions({
     default: 0,
     kafka: "linger.ms",
     doc: "How long a record waits for others to share a batch with, beyond what load makes it wait.",
+  }),
+  allowedHosts: list({
+    default: [],
+    doc: "Names by which the server may be addressed, beside localhost and any address. Without any: on a loopback address no other, elsewhere all.",
+  }),
+  corsOrigins: list({
+    default: [],
+    doc: "Web pages that may send requests, as https://host:port; * for all. Pages of the server itself always may.",
   }),
   topicCacheMs: millis({
     default: 5 * SECOND_MS,

@@ -28,6 +28,11 @@ export function produceRoutes(context: GatewayContext): Route[] {
         summary: "Produce records",
         description:
           "Stores the records and answers where each landed, in their order. A record that fails for its own content does not keep the others from being stored.",
+        rawTypes: [
+          { type: "application/x-ndjson", description: "A record object, as in records, on each line." },
+          { type: "application/octet-stream", description: "The value of one record." },
+          { type: "text/plain", description: "The value of one record." },
+        ],
         bodyExample: { records: [{ key: "user-1", value: { amount: 12.5 } }] },
         answers: {
           200: {

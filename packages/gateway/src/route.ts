@@ -11,12 +11,16 @@ export interface RouteDocs {
   readonly answers: Readonly<Record<number, AnswerDocs>>;
   /** A body that works as it is. */
   readonly bodyExample?: unknown;
+  /** Bodies that it takes beside JSON. */
+  readonly rawTypes?: readonly { readonly type: string; readonly description: string }[];
 }
 
 export interface AnswerDocs {
   readonly description: string;
   readonly schema?: TSchema;
   readonly example?: unknown;
+  /** Where it is not JSON. */
+  readonly type?: string;
 }
 
 export interface Route {

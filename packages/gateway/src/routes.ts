@@ -1,5 +1,6 @@
 /** The table of all routes. */
 
+import { aboutRoutes } from "./about-handlers.ts";
 import type { GatewayContext } from "./context.ts";
 import { healthRoutes } from "./health-handlers.ts";
 import { messageRoutes } from "./message-handlers.ts";
@@ -8,7 +9,13 @@ import type { Route } from "./route.ts";
 import { topicRoutes } from "./topic-handlers.ts";
 
 export function allRoutes(context: GatewayContext): Route[] {
-  return [...produceRoutes(context), ...topicRoutes(context), ...messageRoutes(context), ...healthRoutes(context)];
+  const routes = [
+    ...produceRoutes(context),
+    ...topicRoutes(context),
+    ...messageRoutes(context),
+    ...healthRoutes(context),
+  ];
+  return [...routes, ...aboutRoutes(routes)];
 }
 
 /** "/api/topics/{topic}" as Fastify writes it: "/api/topics/:topic". */

@@ -13,6 +13,7 @@ import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
 import { parseJson } from "./json/parse.ts";
 import type { GatewayOptions } from "./options.ts";
+import { OriginGuard } from "./origin-guard.ts";
 import type { Route } from "./route.ts";
 import { fastifyPath, methodsFor } from "./routes.ts";
 
@@ -62,7 +63,12 @@ export function createServer(options: GatewayOptions, routes: readonly Route[]):
     reply.header("allow", methods.join(", "));
     throw new RequestError("METHOD_NOT_ALLOWED", `${request.method} is not one of ${methods.join(", ")}`);
   });
-  server.addHook("onRequest", (request, _reply, next) => {
+  const guard = new OriginGuard(options);
+  server.addHook("onRequest", (request, reply, next) => {
+    if (guard.admit(request, reply)) {
+      reply.code(204).send();
+      return;
+    }
     const { headers } = request.raw;
     // Fastify refuses what is no media type ("json"), before any parser is asked.
     if (headers["content-type"] !== undefined && !MEDIA_TYPE.test(headers["content-type"]))

@@ -1,0 +1,61 @@
+/**
+ * OriginGuard: keeps web pages from elsewhere out.
+ *
+ * A browser sends requests to 127.0.0.1 for any page that asks. Two things give such a page away: its Origin, and, where
+ * it had its own name resolve to us (DNS rebinding), the name in Host.
+ */
+
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { RequestError } from "./errors.ts";
+import type { GatewayOptions } from "./options.ts";
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/i;
+/** An address is no name that somebody could have led here. */
+const ADDRESS = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])$/i;
+const PREFLIGHT_MAX_AGE_S = 600;
+const CORS_METHODS = "GET, HEAD, POST, DELETE";
+const CORS_HEADERS = "content-type, content-encoding, authorization, x-api-key, x-request-id, kafka-key";
+
+export class OriginGuard {
+  readonly #isLocal: boolean;
+  readonly #hosts: ReadonlySet<string>;
+  readonly #origins: ReadonlySet<string>;
+
+  constructor(options: Pick<GatewayOptions, "host" | "allowedHosts" | "corsOrigins">) {
+    this.#isLocal = LOOPBACK.test(options.host);
+    this.#hosts = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
+    this.#origins = new Set(options.corsOrigins);
+  }
+
+  /**
+   * Throws RequestError HOST_NOT_ALLOWED or ORIGIN_NOT_ALLOWED.
+   *
+   * Gives the headers that let an allowed page read the answer. Returns true for a preflight, which is answered by them.
+   */
+  admit(request: FastifyRequest, reply: FastifyReply): boolean {
+    const { host, origin } = request.headers;
+    this.#checkHost(host ?? "");
+    if (origin === undefined || isSameOrigin(origin, host ?? "")) return false;
+    if (!this.#origins.has(origin) && !this.#origins.has("*")) {
+      throw new RequestError("ORIGIN_NOT_ALLOWED", `pages of ${origin} may not send requests here`);
+    }
+    reply.header("access-control-allow-origin", this.#origins.has("*") ? "*" : origin).header("vary", "origin");
+    reply.header("access-control-expose-headers", "location, retry-after");
+    if (request.method !== "OPTIONS") return false;
+    reply.header("access-control-allow-methods", CORS_METHODS).header("access-control-allow-headers", CORS_HEADERS);
+    reply.header("access-control-max-age", PREFLIGHT_MAX_AGE_S);
+    return true;
+  }
+
+  #checkHost(header: string): void {
+    const name = header.replace(/:\d*$/, "").toLowerCase();
+    if (ADDRESS.test(name) || name === "localhost" || name === "" || this.#hosts.has(name)) return;
+    // Where the server is meant to be reached from elsewhere, its names are not ours to know unless they were given.
+    if (!this.#isLocal && this.#hosts.size === 0) return;
+    throw new RequestError("HOST_NOT_ALLOWED", `this server does not go by the name ${name}`);
+  }
+}
+
+function isSameOrigin(origin: string, host: string): boolean {
+  return origin === `http://${host}` || origin === `https://${host}`;
+}
