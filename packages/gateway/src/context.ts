@@ -2,6 +2,7 @@
 
 import type { Admin } from "@millrace/client";
 import type { Health } from "./health.ts";
+import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Producers } from "./producers.ts";
 import type { TopicDirectory } from "./topic-directory.ts";
@@ -12,4 +13,5 @@ export interface GatewayContext {
   readonly producers: Producers;
   readonly topics: TopicDirectory;
   readonly health: Health;
+  readonly metrics: Metrics;
 }

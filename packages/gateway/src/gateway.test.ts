@@ -180,6 +180,20 @@ suite("over the embedded broker", { concurrency: false }, () => {
     }
   });
 
+  test("metrics count requests by route and records by topic", async () => {
+    const topic = await createTopic(gateway, "metrics");
+    await post(gateway, `/api/topics/${topic}/produce?value.format=binary`, '{"records":[{"value":"!"},{},{}]}');
+    await get(gateway, "/api/nothing");
+
+    const { text } = await get(gateway, "/metrics");
+
+    assert.match(text, /millrace_http_records_total\{topic="metrics",outcome="stored"\} 2/);
+    assert.match(text, /millrace_http_records_total\{topic="metrics",outcome="failed"\} 1/);
+    assert.match(text, /duration_seconds_count\{method="POST",route="\/api\/topics\/:topic\/produce",status="200"\}/);
+    assert.match(text, /route="\(unknown\)",status="404"/);
+    assert.match(text, /nodejs_eventloop_lag_seconds/);
+  });
+
   test("the docs page shows every path and needs no other file", async () => {
     const { status, text, headers } = await get(gateway, "/docs");
 

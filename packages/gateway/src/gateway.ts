@@ -5,6 +5,7 @@ import { Admin } from "@millrace/client";
 import type { FastifyInstance } from "fastify";
 import type { GatewayContext } from "./context.ts";
 import { Health } from "./health.ts";
+import { Metrics } from "./metrics.ts";
 import { type GatewayConfig, type GatewayOptions, gatewayOptions } from "./options.ts";
 import { Producers } from "./producers.ts";
 import { allRoutes } from "./routes.ts";
@@ -34,7 +35,7 @@ export class Gateway {
   static async open(config: GatewayConfig = {}): Promise<Gateway> {
     const options = gatewayOptions.resolve(config);
     const context = createContext(options);
-    const server = createServer(options, allRoutes(context));
+    const server = createServer(options, context.metrics, allRoutes(context));
     try {
       await server.listen({ host: options.host, port: options.port });
     } catch (error) {
@@ -93,7 +94,8 @@ function createContext(options: GatewayOptions): GatewayContext {
   const producers = new Producers(options);
   const topics = new TopicDirectory({ admin, clock, logger, cacheMs: options.topicCacheMs });
   const health = new Health({ admin, producers, clock });
-  return { options, admin, producers, topics, health };
+  const metrics = new Metrics({ producers });
+  return { options, admin, producers, topics, health, metrics };
 }
 
 async function closeContext(context: GatewayContext): Promise<void> {

@@ -85,7 +85,7 @@ async function handleProduceBatch(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { options, topics, producers } = context;
+  const { options, topics, producers, metrics } = context;
   const settings = readProduceSettings(query);
   // Before the body is looked at, as the document has it.
   const partitionCount = topics.known(topic) ?? (await topics.find(topic));
@@ -114,6 +114,7 @@ async function handleProduceBatch(
     if (outcomes.every(isUnknownTopic)) throw topicNotFound(topic);
   }
   const answer = produceAnswer(topic, settings, records, outcomes);
+  metrics.recordsAnswered(topic, records.length - answer.failedCount, answer.failedCount);
   if (answer.isRetriable) reply.header("retry-after", RETRY_AFTER_S);
   return reply.code(answer.status).header("content-type", JSON_TYPE).send(answer.body);
 }

@@ -10,6 +10,7 @@ import type { RecordOutcome } from "./producer-context.ts";
 export interface ProduceAnswer {
   readonly status: number;
   readonly body: string;
+  readonly failedCount: number;
   /** None was stored, and the same request may work later. */
   readonly isRetriable: boolean;
 }
@@ -33,14 +34,15 @@ export function produceAnswer(
       json += failedEntry(outcome, record, index);
     }
   }
-  if (failedCount === 0 && !settings.isDetailed)
-    return { status: 200, body: `{"offsets":[${json}]}`, isRetriable: false };
+  if (failedCount === 0 && !settings.isDetailed) {
+    return { status: 200, body: `{"offsets":[${json}]}`, failedCount, isRetriable: false };
+  }
   const counts = `"topic":${JSON.stringify(topic)},"succeeded":${outcomes.length - failedCount},"failed":${failedCount}`;
   const body = `{${counts},"offsets":[${json}]}`;
   if (failedCount < outcomes.length) {
-    return { status: failedCount > 0 && settings.isStrict ? 207 : 200, body, isRetriable: false };
+    return { status: failedCount > 0 && settings.isStrict ? 207 : 200, body, failedCount, isRetriable: false };
   }
-  return { ...failedStatus(outcomes, settings.isStrict), body };
+  return { ...failedStatus(outcomes, settings.isStrict), body, failedCount };
 }
 
 /** index: of a record whose details are wanted, else null. */

@@ -1,6 +1,6 @@
 /** Producers: the one producer that all requests share, and a second one for those that ask for acks=1. */
 
-import { Producer } from "@millrace/client";
+import { Producer, type ProducerMetrics } from "@millrace/client";
 import type { GatewayOptions } from "./options.ts";
 
 export class Producers {
@@ -20,9 +20,13 @@ export class Producers {
     return this.#leader;
   }
 
+  get producerMetrics(): ProducerMetrics {
+    return this.#all.metrics();
+  }
+
   /** Share of the buffer that is taken, 0 to 1. */
   get bufferFill(): number {
-    return this.#all.metrics().bufferBytes / this.#options.bufferMemory;
+    return this.producerMetrics.bufferBytes / this.#options.bufferMemory;
   }
 
   /** Sends what is buffered, for at most timeoutMs; what is left then has failed. May be called twice. */

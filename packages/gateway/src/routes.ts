@@ -15,7 +15,7 @@ export function allRoutes(context: GatewayContext): Route[] {
     ...messageRoutes(context),
     ...healthRoutes(context),
   ];
-  return [...routes, ...aboutRoutes(routes)];
+  return [...routes, ...aboutRoutes(context.metrics, routes)];
 }
 
 /** "/api/topics/{topic}" as Fastify writes it: "/api/topics/:topic". */

@@ -12,6 +12,7 @@ import {
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
 import { parseJson } from "./json/parse.ts";
+import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
 import { OriginGuard } from "./origin-guard.ts";
 import type { Route } from "./route.ts";
@@ -24,9 +25,11 @@ const CONNECTION_CHECK_MS = 1_000;
 /** A client's own request id is taken over if it is short and plain. */
 const REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
 const REQUEST_ID_BYTES = 6;
+/** Paths that we do not have are counted together: there is no end to them. */
+const UNKNOWN_ROUTE = "(unknown)";
 const MEDIA_TYPE = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+\s*(?:;|$)/;
 
-export function createServer(options: GatewayOptions, routes: readonly Route[]): FastifyInstance {
+export function createServer(options: GatewayOptions, metrics: Metrics, routes: readonly Route[]): FastifyInstance {
   const server = fastify({
     logger: false,
     logController: new LogController({ disableRequestLogging: true }),
@@ -74,6 +77,11 @@ export function createServer(options: GatewayOptions, routes: readonly Route[]):
     if (headers["content-type"] !== undefined && !MEDIA_TYPE.test(headers["content-type"]))
       delete headers["content-type"];
     next();
+  });
+  server.addHook("onResponse", (request, reply, done) => {
+    const route = request.routeOptions.url ?? UNKNOWN_ROUTE;
+    metrics.requestAnswered(request.method, route, reply.statusCode, reply.elapsedTime);
+    done();
   });
   register(server, routes, true);
   register(server, routes, false);
