@@ -1,7 +1,7 @@
 /** Where in the log each leader epoch began, so that a reader can tell whether what it read is still there (KIP-101, KIP-320). */
 
 import type { FileSystem } from "@millrace/base";
-import { parseOffset, readCheckpoint, writeCheckpoint } from "./checkpoint-file.ts";
+import { encodeCheckpoint, overwriteFile, parseOffset, readCheckpoint } from "./checkpoint-file.ts";
 
 export interface EpochEndOffset {
   /** -1 if the epoch is not known. */
@@ -90,11 +90,8 @@ export class LeaderEpochs {
     if (this.#isSaved) return;
     this.#isSaved = true;
     try {
-      await writeCheckpoint(
-        fileSystem,
-        path,
-        this.#entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`),
-      );
+      const lines = this.#entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`);
+      await overwriteFile(fileSystem, path, encodeCheckpoint(lines));
     } catch (error) {
       this.#isSaved = false;
       throw error;

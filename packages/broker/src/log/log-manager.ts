@@ -10,7 +10,7 @@ import {
   writeFileAtomic,
 } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { parseOffset, readCheckpoint, writeCheckpoint } from "./checkpoint-file.ts";
+import { encodeCheckpoint, parseOffset, readCheckpoint } from "./checkpoint-file.ts";
 import { CoalescedTask } from "./coalesced-task.ts";
 import { FileHandles } from "./file-handles.ts";
 import { BROKER_EPOCH_FILE, LOG_START_FILE, partitionDirectoryName, RECOVERY_POINT_FILE } from "./file-names.ts";
@@ -20,11 +20,11 @@ import { TailCacheBudget } from "./tail-cache.ts";
 export interface ManagedLog {
   readonly topic: string;
   readonly partition: number;
-  /** All before it is on the disk, and so are the side files that a restart from it needs. */
+  /** All before it is on the disk. */
   readonly recoveryPoint: bigint;
   readonly logStartOffset: bigint;
   readonly hasFailed: boolean;
-  /** Moves the recovery point up to what is on the disk. */
+  /** Brings the side files up to the log's end. */
   checkpoint(): Promise<void>;
 }
 
@@ -209,7 +209,7 @@ export class LogManager {
     for (const { topic, partition, recoveryPoint } of this.#all()) {
       if (recoveryPoint !== null) lines.push(`${topic} ${partition} ${recoveryPoint}`);
     }
-    return writeCheckpoint(this.fileSystem, `${this.#dataDir}/${RECOVERY_POINT_FILE}`, lines);
+    return writeFileAtomic(this.fileSystem, `${this.#dataDir}/${RECOVERY_POINT_FILE}`, encodeCheckpoint(lines));
   }
 
   #writeLogStarts(): Promise<void> {
@@ -217,7 +217,7 @@ export class LogManager {
     for (const { topic, partition, logStartOffset } of this.#all()) {
       if (logStartOffset > 0n) lines.push(`${topic} ${partition} ${logStartOffset}`);
     }
-    return writeCheckpoint(this.fileSystem, `${this.#dataDir}/${LOG_START_FILE}`, lines);
+    return writeFileAtomic(this.fileSystem, `${this.#dataDir}/${LOG_START_FILE}`, encodeCheckpoint(lines));
   }
 
   *#all(): Iterable<SavedOffsets> {

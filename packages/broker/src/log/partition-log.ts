@@ -120,7 +120,8 @@ export class PartitionLog implements ManagedLog {
   #logStartOffset: bigint;
   #logEndOffset: bigint;
   #highWatermark: bigint;
-  #recoveryPoint: bigint;
+  /** The recovery point as of the last checkpoint. */
+  #checkpointOffset: bigint;
   #state: LogState = "open";
   #isClosed = false;
   /** What changes files beside the flusher, one after the other: sealing, checkpoints, deletion. */
@@ -147,8 +148,15 @@ export class PartitionLog implements ManagedLog {
       isCleanStart: manager.isCleanStart && recoveryPoint !== null,
     });
     epochs.assign(Math.max(manager.leaderEpoch, epochs.latestEpoch + 1), recovered.logEndOffset);
-    const log = new PartitionLog(options, context, recovered, epochs);
+    const log = new PartitionLog(
+      options,
+      context,
+      recovered,
+      epochs,
+      smaller(recoveryPoint ?? 0n, recovered.logEndOffset),
+    );
     manager.add(log);
+    if (log.#isCheckpointDue) manager.noteAdvance(log);
     // What was written down about a log of this name that is gone must not be believed about this one.
     if (recoveryPoint !== null && recoveryPoint > recovered.logEndOffset) await manager.saveRecoveryPoints();
     return log;
@@ -159,6 +167,7 @@ export class PartitionLog implements ManagedLog {
     context: SegmentContext,
     recovered: RecoveredLog,
     epochs: LeaderEpochs,
+    recoveryPoint: bigint,
   ) {
     const { manager, topic, partition, settings } = options;
     this.topic = topic;
@@ -176,7 +185,7 @@ export class PartitionLog implements ManagedLog {
     this.#logStartOffset = recovered.logStartOffset;
     this.#logEndOffset = recovered.logEndOffset;
     this.#highWatermark = recovered.logEndOffset;
-    this.#recoveryPoint = recovered.logEndOffset;
+    this.#checkpointOffset = recoveryPoint;
     this.#flusher = new LogFlusher(manager.clock, settings, recovered.logEndOffset, this.#flushListener());
   }
 
@@ -194,8 +203,9 @@ export class PartitionLog implements ManagedLog {
     return this.#highWatermark;
   }
 
+  /** A segment that is not sealed yet has no indexes on the disk: a restart has to walk it. */
   get recoveryPoint(): bigint {
-    return this.#recoveryPoint;
+    return this.#rolled[0]?.segment.baseOffset ?? this.#flusher.syncedOffset;
   }
 
   get leaderEpoch(): number {
@@ -605,16 +615,19 @@ export class PartitionLog implements ManagedLog {
     this.#manager.logger.info({ log: this.#name, startOffset, segments: gone.length }, "deleted old segments");
   }
 
-  /** Moves the recovery point up to what is on the disk, with the side files that a restart from there needs. */
+  /** Brings the side files up to the log's end, so that a restart need not read far. */
   checkpoint(): Promise<void> {
     return this.#exclusively(() => this.#writeCheckpoint());
   }
 
+  /** True if a restart would have to look at batches again that are on the disk already. */
+  get #isCheckpointDue(): boolean {
+    return this.#checkpointOffset < this.#flusher.syncedOffset || !this.#snapshots.isUpTo(this.#logEndOffset);
+  }
+
   async #writeCheckpoint(): Promise<void> {
-    if (this.hasFailed) return;
-    // A segment that is not sealed yet has no indexes on the disk: a restart has to walk it.
-    const recoveryPoint = this.#rolled[0]?.segment.baseOffset ?? this.#flusher.syncedOffset;
-    if (recoveryPoint <= this.#recoveryPoint) return;
+    if (this.hasFailed || !this.#isCheckpointDue) return;
+    const { recoveryPoint } = this;
     const { directory, fileSystem } = this.#context;
     const active = this.#activeSegment;
     const snapshotOffset = this.#logEndOffset;
@@ -622,8 +635,8 @@ export class PartitionLog implements ManagedLog {
     await this.#epochs.save(fileSystem, `${directory}/${LEADER_EPOCH_FILE}`);
     await active.saveIndexes();
     await this.#snapshots.write(snapshotOffset, snapshot, false);
-    await this.#snapshots.removeBefore(this.#recoveryPoint, active.baseOffset);
-    this.#recoveryPoint = recoveryPoint;
+    await this.#snapshots.removeBefore(this.#checkpointOffset, active.baseOffset);
+    this.#checkpointOffset = larger(recoveryPoint, this.#checkpointOffset);
   }
 
   /** Runs one change of files after the other. */

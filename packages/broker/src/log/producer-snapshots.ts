@@ -1,8 +1,8 @@
 /** Producer state as files, in Kafka's format, so that a restart need not read the whole log to know its producers. */
 
-import { writeFully } from "@millrace/base";
 import { crc32c } from "@millrace/protocol";
 import { ProducerState } from "../producer-state.ts";
+import { overwriteFile } from "./checkpoint-file.ts";
 import { offsetFileName, SNAPSHOT_SUFFIX } from "./file-names.ts";
 import type { SegmentContext } from "./segment.ts";
 
@@ -22,15 +22,13 @@ export class ProducerSnapshots {
     this.#offsets = [...offsets];
   }
 
+  /** Whether no batch of the log is newer than the newest snapshot. */
+  isUpTo(endOffset: bigint): boolean {
+    return endOffset === 0n || (this.#offsets.at(-1) ?? -1n) >= endOffset;
+  }
+
   async write(offset: bigint, bytes: Buffer, isSynced: boolean): Promise<void> {
-    const file = await this.#context.fileSystem.open(this.#pathOf(offset), "readWrite");
-    try {
-      await writeFully(file, [bytes], 0);
-      await file.truncate(bytes.length);
-      if (isSynced) await file.sync();
-    } finally {
-      await file.close();
-    }
+    await overwriteFile(this.#context.fileSystem, this.#pathOf(offset), bytes, { isSynced });
     this.#offsets = [...this.#offsets.filter((other) => other !== offset), offset].sort((a, b) => (a < b ? -1 : 1));
   }
 

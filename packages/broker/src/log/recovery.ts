@@ -57,7 +57,9 @@ export async function recoverLog(options: RecoveryOptions): Promise<RecoveredLog
 
   const recoveryPoint = larger(options.recoveryPoint ?? 0n, first.baseOffset);
   epochs.clear();
-  const hasEpochs = await epochs.load(context.fileSystem, `${context.directory}/${LEADER_EPOCH_FILE}`);
+  const hasEpochs =
+    names.includes(LEADER_EPOCH_FILE) &&
+    (await epochs.load(context.fileSystem, `${context.directory}/${LEADER_EPOCH_FILE}`));
   const replay = await Replay.start(snapshots, epochs, options.clock.timestampMs(), recoveryPoint, first.baseOffset);
   if (!hasEpochs) replay.restartAt(first.baseOffset);
   for (const segment of segments) await replay.readHeaders(segment, recoveryPoint);
