@@ -153,7 +153,7 @@ export class Connection {
         exchange.response = response;
         this.#queueFlush();
       },
-      (error) => this.#refuse(error),
+      (error) => this.#refuse(error, request),
     );
   }
 
@@ -244,9 +244,10 @@ export class Connection {
   }
 
   /** Bytes that are not the protocol's, or a bug while answering: this connection ends, nothing else does. */
-  #refuse(error: unknown): void {
+  #refuse(error: unknown, request?: RequestFrame): void {
     if (this.#isClosed) return;
-    const fields = { remote: this.remote, client: this.#client };
+    const { apiKey, apiVersion } = request?.header ?? {};
+    const fields = { remote: this.remote, client: this.#client, apiKey, apiVersion };
     if (error instanceof WireError) {
       this.#logger.warn({ ...fields, reason: error.message }, "closing a connection: malformed request");
     } else {
