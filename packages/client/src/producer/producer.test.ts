@@ -182,6 +182,16 @@ test("headers keep their order, duplicates and nulls", async () => {
   ]);
 });
 
+test("a batch is compressed with the producer's codec, or with its own", async () => {
+  create({ compressionType: "zstd" });
+  const record = { topic: "orders", value: "x".repeat(1000) };
+
+  await soon(producer.sendBatch([record]));
+  await soon(producer.sendBatch([record], { compressionType: "gzip" }));
+
+  assert.deepEqual(log.codecs("orders-0"), ["zstd", "gzip"]);
+});
+
 test("a record that its serializer refuses fails alone", async () => {
   create({ valueSerializer: "json" });
   const cyclic: Record<string, unknown> = {};
@@ -208,9 +218,13 @@ test("an async serializer does not change the order of records", async () => {
     },
   });
 
-  await soon(Promise.all([0, 1, 2, 3].map((value) => producer.send({ topic: "orders", value }))));
+  await soon(Promise.all([0, 1, 2, 3].map((value) => producer.send({ topic: "orders", key: `key ${value}`, value }))));
 
   assert.deepEqual(log.values("orders-0"), ["0", "1", "2", "3"]);
+  assert.deepEqual(
+    log.records("orders-0").map((record) => record.key?.toString()),
+    ["key 0", "key 1", "key 2", "key 3"],
+  );
 });
 
 test("a value that is neither text nor bytes is refused, not guessed", async () => {

@@ -8,7 +8,7 @@ import type { TopicMetadata } from "../cluster/metadata.ts";
 import { BufferExhaustedError, ClosedError, toKafkaError } from "../errors.ts";
 import { BufferTimeoutManager } from "./buffer-timeout-manager.ts";
 import { CallbackManager, type CallbackStats, type UserCallbacks } from "./callback-manager.ts";
-import { BatchCompletion, type Completion, Delivery, failRecord } from "./completion.ts";
+import { BatchCompletion, type Completion, Delivery, failRecord, type RecordCompletion } from "./completion.ts";
 import { ProducerCounters, type ProducerMetrics } from "./metrics.ts";
 import { type ProducerConfig, type ProducerOptions, resolveProducerOptions } from "./options.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
@@ -16,7 +16,7 @@ import { bindPartitioner } from "./partitioners.ts";
 import { ProducerBatchExecutor } from "./producer-batch-executor.ts";
 import { type BatchPreview, ProducerBatchManager } from "./producer-batch-manager.ts";
 import { type ProducerRecord, RecordMetadata } from "./record.ts";
-import { type RecordContext, RecordSerializer, type SerializedRecord } from "./record-serializer.ts";
+import { RecordSerializer, type SerializedRecord, withOwnKey } from "./record-serializer.ts";
 import { createRecordWritable } from "./record-writable.ts";
 import type { TopicQueues } from "./topic-queues.ts";
 
@@ -38,7 +38,10 @@ export interface TimeoutOptions {
 /** A record whose topic is not known yet. */
 interface PreparingRecord {
   readonly record: ProducerRecord;
-  readonly context: RecordContext;
+  readonly completion: RecordCompletion;
+  readonly slot: number;
+  readonly codecId: number;
+  readonly onBuffered: (() => void) | null;
 }
 
 /** A topic that is being asked for, with the records that wait for it, in order. */
@@ -128,7 +131,7 @@ export class Producer {
     if (options !== undefined) return this.#sendWith(record, options);
     const promise = new Promise<RecordMetadata>(captureResolve);
     assert(capturedResolve !== null, "a promise calls its executor at once");
-    this.#accept(record, { completion: capturedResolve, slot: 0, codecId: this.#codecId, onBuffered: null });
+    this.#accept(record, capturedResolve, 0, this.#codecId, null);
     return promise;
   }
 
@@ -149,13 +152,13 @@ export class Producer {
       return promise;
     }
     signal?.addEventListener("abort", onAbort, { once: true });
-    this.#accept(record, { completion, slot: 0, codecId: this.#codecId, onBuffered: null });
+    this.#accept(record, completion, 0, this.#codecId, null);
     return promise;
   }
 
   #withdraw(topic: string, completion: Completion): boolean {
     const preparing = this.#preparing.get(topic);
-    const at = preparing?.records.findIndex(({ context }) => context.completion === completion) ?? -1;
+    const at = preparing?.records.findIndex((waiting) => waiting.completion === completion) ?? -1;
     if (preparing === undefined || at < 0) return this.#manager.withdraw(completion);
     preparing.records.splice(at, 1);
     this.#preparingCount -= 1;
@@ -177,7 +180,7 @@ export class Producer {
         isBuffered = true;
         resolve(delivery);
       };
-      this.#accept(record, { completion, slot: 0, codecId: this.#codecId, onBuffered });
+      this.#accept(record, completion, 0, this.#codecId, onBuffered);
     });
   }
 
@@ -194,47 +197,70 @@ export class Producer {
    * has the fate of each, if any of them failed.
    */
   async sendBatch(records: readonly ProducerRecord[], options: SendBatchOptions = {}): Promise<RecordMetadata[]> {
-    const codecId = options.compressionType === undefined ? this.#codecId : compressionId(options.compressionType);
-    if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, options.compressionType ?? "none");
+    const { compressionType = this.#options.compressionType } = options;
+    const codecId = compressionId(compressionType);
+    if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, compressionType);
     const completion = new BatchCompletion(records.length);
     for (let slot = 0; slot < records.length; slot++) {
       const record = records[slot];
       assert(record !== undefined, `sendBatch: there is no record at ${slot}`);
-      this.#accept(record, { completion, slot, codecId, onBuffered: null });
+      this.#accept(record, completion, slot, codecId, null);
     }
     return completion.promise;
   }
 
-  /** The one way in. Never throws: what is wrong with a record fails that record alone. */
-  #accept(record: ProducerRecord, context: RecordContext): void {
+  /**
+   * The one way in. Never throws: what is wrong with a record fails that record alone.
+   *
+   * What belongs to the record is passed in a row down to the serializer, which makes one object of it.
+   */
+  #accept(
+    record: ProducerRecord,
+    completion: RecordCompletion,
+    slot: number,
+    codecId: number,
+    onBuffered: (() => void) | null,
+  ): void {
     if (this.#closing !== null) {
-      failRecord(context.completion, new ClosedError("send"), context.slot);
+      failRecord(completion, new ClosedError("send"), slot);
       return;
     }
     const topic = this.#manager.topic(record.topic);
-    if (topic?.isKnown === true && this.#serializing === null) this.#append(topic, record, context);
-    else this.#acceptLater(topic, record, context);
+    if (topic?.isKnown === true) this.#append(topic, record, completion, slot, codecId, onBuffered);
+    else this.#waitForTopic({ record, completion, slot, codecId, onBuffered });
   }
 
-  #append(topic: TopicQueues, record: ProducerRecord, context: RecordContext): void {
+  #append(
+    topic: TopicQueues,
+    record: ProducerRecord,
+    completion: RecordCompletion,
+    slot: number,
+    codecId: number,
+    onBuffered: (() => void) | null,
+  ): void {
     let serialized: SerializedRecord | Promise<SerializedRecord>;
     try {
-      serialized = this.#serializer.serialize(record, context);
+      serialized = this.#serializer.serialize(record, completion, slot, codecId, onBuffered);
     } catch (error) {
-      failRecord(context.completion, toKafkaError(error, "SERIALIZATION_FAILED", "serializer"), context.slot);
+      failRecord(completion, toKafkaError(error, "SERIALIZATION_FAILED", "serializer"), slot);
       return;
     }
-    if (serialized instanceof Promise) this.#appendInTurn(topic, serialized, context);
-    else this.#manager.addMessage(topic, serialized);
+    if (serialized instanceof Promise) this.#appendInTurn(topic, serialized, completion, slot);
+    else if (this.#serializing === null) this.#manager.addMessage(topic, serialized);
+    else this.#appendInTurn(topic, Promise.resolve(withOwnKey(serialized)), completion, slot);
   }
 
   /** An async serializer must not change the order of records: what is sent after this one waits for it. */
-  #appendInTurn(topic: TopicQueues, serialized: Promise<SerializedRecord>, context: RecordContext): void {
+  #appendInTurn(
+    topic: TopicQueues,
+    serialized: Promise<SerializedRecord>,
+    completion: RecordCompletion,
+    slot: number,
+  ): void {
     const before = this.#serializing;
     const turn = Promise.all([serialized, before]).then(
       ([ready]) => this.#manager.addMessage(topic, ready),
-      (error: unknown) =>
-        failRecord(context.completion, toKafkaError(error, "SERIALIZATION_FAILED", "serializer"), context.slot),
+      (error: unknown) => failRecord(completion, toKafkaError(error, "SERIALIZATION_FAILED", "serializer"), slot),
     );
     this.#serializing = turn;
     void turn.then(() => {
@@ -242,26 +268,23 @@ export class Producer {
     });
   }
 
-  #acceptLater(topic: TopicQueues | undefined, record: ProducerRecord, context: RecordContext): void {
-    if (topic?.isKnown === true) {
-      this.#append(topic, record, context);
-      return;
-    }
+  #waitForTopic(waiting: PreparingRecord): void {
+    const { record, completion, slot } = waiting;
     if (typeof record.topic !== "string" || record.topic === "") {
-      failRecord(context.completion, new KafkaError("INVALID_TOPIC_EXCEPTION", "a record needs a topic"), context.slot);
+      failRecord(completion, new KafkaError("INVALID_TOPIC_EXCEPTION", "a record needs a topic"), slot);
       return;
     }
     if (this.#preparingCount >= PREPARING_LIMIT) {
-      failRecord(context.completion, new BufferExhaustedError(0, this.#options.bufferMemory), context.slot);
+      failRecord(completion, new BufferExhaustedError(0, this.#options.bufferMemory), slot);
       return;
     }
     this.#preparingCount += 1;
     const preparing = this.#preparing.get(record.topic);
     if (preparing !== undefined) {
-      preparing.records.push({ record, context });
+      preparing.records.push(waiting);
       return;
     }
-    const records: PreparingRecord[] = [{ record, context }];
+    const records: PreparingRecord[] = [waiting];
     this.#preparing.set(record.topic, { records, done: this.#prepare(record.topic, records) });
   }
 
@@ -276,11 +299,13 @@ export class Producer {
       this.#update(topic, metadata);
       topic.isKnown = true;
       this.#donePreparing(name, records);
-      for (const { record, context } of records) this.#append(topic, record, context);
+      for (const { record, completion, slot, codecId, onBuffered } of records) {
+        this.#append(topic, record, completion, slot, codecId, onBuffered);
+      }
     } catch (error) {
       this.#donePreparing(name, records);
       const failure = toKafkaError(error, "METADATA_TIMEOUT", `topic ${name}`);
-      for (const { context } of records) failRecord(context.completion, failure, context.slot);
+      for (const { completion, slot } of records) failRecord(completion, failure, slot);
     }
   }
 
@@ -391,8 +416,7 @@ export class Producer {
     const isFlushed = await this.#within(this.#flushed(), timeoutMs);
     for (const [name, { records }] of this.#preparing) {
       this.#donePreparing(name, records);
-      for (const { context } of records.splice(0))
-        failRecord(context.completion, new ClosedError("send"), context.slot);
+      for (const { completion, slot } of records.splice(0)) failRecord(completion, new ClosedError("send"), slot);
     }
     const givenUpCount = this.#purge(new ClosedError("send"), { includeInFlight: true });
     this.#executor.close();

@@ -30,50 +30,60 @@ export interface RecordSerializerOptions {
   readonly valueSerializer: Serializer | null;
 }
 
-/** Who sent the record, and how it is to be compressed: passed through. */
-export interface RecordContext {
-  readonly completion: RecordCompletion;
-  readonly slot: number;
-  readonly codecId: number;
-  readonly onBuffered: (() => void) | null;
-}
-
 type Bytes = Uint8Array | string | null;
 
 const FIRST_KEY_BYTES = 256;
 const UTF8_BYTES_PER_UNIT = 3;
 const NO_BYTES = new Uint8Array(0);
+/** A caller that sends without ever yielding gets a fresh time after so many records. */
+const READING_USES = 64;
 
 export class RecordSerializer {
   readonly #options: RecordSerializerOptions;
+  readonly #timestamps: TurnTimestamps;
   /** Where text keys become bytes: the partitioner hashes them there, the batch copies them from there. */
   #keyBytes = Buffer.allocUnsafeSlow(FIRST_KEY_BYTES);
 
   constructor(options: RecordSerializerOptions) {
     this.#options = options;
+    this.#timestamps = new TurnTimestamps(options.clock);
   }
 
   /**
    * The record, serialized; a promise only where a serializer gave one. Throws (or rejects with) SerializationError.
    *
    * A text key is in memory that the next call uses again: append the record, or copy the key, before that.
+   * completion, slot, codecId and onBuffered are passed through; they stand in a row because an object for them would
+   * be one more a record.
    */
-  serialize(record: ProducerRecord, context: RecordContext): SerializedRecord | Promise<SerializedRecord> {
+  serialize(
+    record: ProducerRecord,
+    completion: RecordCompletion,
+    slot: number,
+    codecId: number,
+    onBuffered: (() => void) | null,
+  ): SerializedRecord | Promise<SerializedRecord> {
     const key = this.#toBytes(record, "key", record.key, this.#options.keySerializer);
     const value = this.#toBytes(record, "value", record.value, this.#options.valueSerializer);
-    if (key instanceof Promise || value instanceof Promise) return this.#whenSerialized(record, context, key, value);
-    return this.#assemble(record, context, key, value);
+    if (key instanceof Promise || value instanceof Promise) {
+      return this.#whenSerialized(record, completion, slot, codecId, onBuffered, key, value);
+    }
+    return this.#assemble(record, completion, slot, codecId, onBuffered, key, value);
   }
 
   async #whenSerialized(
     record: ProducerRecord,
-    context: RecordContext,
+    completion: RecordCompletion,
+    slot: number,
+    codecId: number,
+    onBuffered: (() => void) | null,
     key: Bytes | Promise<Bytes>,
     value: Bytes | Promise<Bytes>,
   ): Promise<SerializedRecord> {
     try {
       const [keyBytes, valueBytes] = await Promise.all([key, value]);
-      return this.#assemble(record, context, keyBytes, valueBytes);
+      // Its turn to be appended comes later, when the memory of its key holds another's.
+      return withOwnKey(this.#assemble(record, completion, slot, codecId, onBuffered, keyBytes, valueBytes));
     } catch (error) {
       throw toKafkaError(error, "SERIALIZATION_FAILED", `record for ${record.topic}`);
     }
@@ -95,8 +105,15 @@ export class RecordSerializer {
     }
   }
 
-  #assemble(record: ProducerRecord, context: RecordContext, key: Bytes, value: Bytes): SerializedRecord {
-    const { completion, slot, codecId, onBuffered } = context;
+  #assemble(
+    record: ProducerRecord,
+    completion: RecordCompletion,
+    slot: number,
+    codecId: number,
+    onBuffered: (() => void) | null,
+    key: Bytes,
+    value: Bytes,
+  ): SerializedRecord {
     let keyBytes: Uint8Array | null = null;
     let keySizeBytes = 0;
     if (typeof key === "string") {
@@ -129,10 +146,49 @@ export class RecordSerializer {
 
   #timestampMs(record: ProducerRecord): number {
     const { timestamp } = record;
-    if (timestamp === undefined || timestamp === null) return this.#options.clock.timestampMs();
+    if (timestamp === undefined || timestamp === null) return this.#timestamps.now();
     const timestampMs = typeof timestamp === "number" ? timestamp : timestamp.getTime();
     if (Number.isSafeInteger(timestampMs) && timestampMs >= 0) return timestampMs;
     throw new SerializationError(record.topic, `timestamp is ${timestampMs}; it must be whole milliseconds since 1970`);
+  }
+}
+
+/** The record with memory of its own for its key, so that it can wait. */
+export function withOwnKey(record: SerializedRecord): SerializedRecord {
+  if (record.key === null) return record;
+  return { ...record, key: Uint8Array.prototype.slice.call(record.key, 0, record.keySizeBytes) };
+}
+
+/**
+ * The time of day for the records of one turn of the event loop: read once for up to 64 of them.
+ *
+ * Reading it for each was 8 % of the producer's time at a million records a second.
+ */
+class TurnTimestamps {
+  readonly #clock: Clock;
+  #timestampMs = 0;
+  #usesLeft = 0;
+  #isTurnWatched = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  now(): number {
+    if (this.#usesLeft === 0) this.#read();
+    this.#usesLeft -= 1;
+    return this.#timestampMs;
+  }
+
+  #read(): void {
+    this.#timestampMs = this.#clock.timestampMs();
+    this.#usesLeft = READING_USES;
+    if (this.#isTurnWatched) return;
+    this.#isTurnWatched = true;
+    this.#clock.defer(() => {
+      this.#isTurnWatched = false;
+      this.#usesLeft = 0;
+    });
   }
 }
 

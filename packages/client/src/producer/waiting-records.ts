@@ -4,7 +4,7 @@ import { BoundedQueue, type Clock, type Timer } from "@millrace/base";
 import type { KafkaError } from "@millrace/protocol";
 import { BufferExhaustedError } from "../errors.ts";
 import { failRecord, type RecordCompletion } from "./completion.ts";
-import type { SerializedRecord } from "./record-serializer.ts";
+import { type SerializedRecord, withOwnKey } from "./record-serializer.ts";
 import type { TopicQueues } from "./topic-queues.ts";
 
 /** What a waiting record costs beside its bytes: its objects, its promise. */
@@ -50,7 +50,7 @@ export class WaitingRecords {
     const { maxBlockMs, bufferMemory } = this.#options;
     const sizeBytes = OVERHEAD_BYTES + record.keySizeBytes + (record.value?.length ?? 0);
     const hasRoom = this.#sizeBytes + sizeBytes <= bufferMemory || this.#waiters.length === 0;
-    const waiter: Waiter = { topic, record: detach(record), sizeBytes, sinceMs: this.#clock.nowMs() };
+    const waiter: Waiter = { topic, record: withOwnKey(record), sizeBytes, sinceMs: this.#clock.nowMs() };
     if (maxBlockMs <= 0 || !hasRoom || !this.#waiters.push(waiter)) {
       failRecord(record.completion, new BufferExhaustedError(0, bufferMemory), record.slot);
       return;
@@ -147,10 +147,4 @@ export class WaitingRecords {
       failRecord(waiter.record.completion, error, waiter.record.slot);
     }
   }
-}
-
-/** The record with memory of its own: the key's is used again for the next record. */
-function detach(record: SerializedRecord): SerializedRecord {
-  if (record.key === null) return record;
-  return { ...record, key: Uint8Array.prototype.slice.call(record.key, 0, record.keySizeBytes) };
 }
