@@ -2,12 +2,15 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { Admin } from "@millrace/client";
 import { gatewaySuite, httpCall, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
 import { Gateway } from "./gateway.ts";
 import type { GatewayConfig } from "./options.ts";
 
 /** Nobody listens there. */
 const NOWHERE = "127.0.0.1:1";
+/** For a gateway whose brokers go away: it waits for nothing long, its own end included. */
+const HASTY = { maxBlockMs: 200, topicCacheMs: 10, closeTimeoutMs: 50 };
 
 suite("over the embedded broker", { concurrency: false }, () => {
   let started: StartedBroker;
@@ -229,6 +232,48 @@ suite("over the embedded broker", { concurrency: false }, () => {
   async function open(config: GatewayConfig): Promise<Gateway> {
     return Gateway.open({ port: 0, bootstrapServers: started.server, ...config });
   }
+});
+
+suite("when brokers go away", () => {
+  test("a request that waits no longer is told that its records may be stored", async () => {
+    const started = await startBroker();
+    await using gateway = await Gateway.open({ port: 0, bootstrapServers: started.server, ...HASTY });
+    const path = `/api/topics/${await createTopic(gateway, "going")}/produce`;
+    await post(gateway, path, '{"records":[{"value":1}]}');
+    await started.close();
+
+    const { status, json } = await post(gateway, `${path}?timeout_ms=100`, '{"records":[{"value":2},{"value":3}]}');
+
+    assert.equal(status, 504, JSON.stringify(json));
+    assert.deepEqual([json.succeeded, json.failed], [0, 2]);
+    assert.deepEqual(
+      { ...json.offsets[0], error: "" },
+      {
+        partition: -1,
+        offset: -1,
+        error: "",
+        code: "TIMED_OUT",
+        retriable: true,
+        persisted: "maybe",
+        index: 0,
+      },
+    );
+  });
+
+  test("a topic that somebody else deleted is not found soon after", async () => {
+    await using started = await startBroker();
+    await using gateway = await Gateway.open({ port: 0, bootstrapServers: started.server, ...HASTY });
+    await using admin = new Admin({ bootstrapServers: started.server });
+    const path = `/api/topics/${await createTopic(gateway, "deleted")}/produce?timeout_ms=500`;
+    await post(gateway, path, '{"records":[{"value":1}]}');
+
+    await admin.deleteTopics(["deleted"]);
+
+    await waitUntil("it was noticed", async () => {
+      const { json } = await post(gateway, path, '{"records":[{"value":1}]}');
+      return json.code === "TOPIC_NOT_FOUND";
+    });
+  });
 });
 
 suite("without a broker", () => {

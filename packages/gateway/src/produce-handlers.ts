@@ -108,12 +108,12 @@ async function handleProduceBatch(
     clock: options.clock,
   });
   const outcomes = await producerContext.produceRecords(body, records);
-  if (outcomes.some(isUnknownTopic)) {
+  const answer = produceAnswer(topic, settings, records, outcomes);
+  if (answer.failedCount > 0 && outcomes.some(isUnknownTopic)) {
     // It was deleted since we last heard of it.
     topics.forget(topic);
     if (outcomes.every(isUnknownTopic)) throw topicNotFound(topic);
   }
-  const answer = produceAnswer(topic, settings, records, outcomes);
   metrics.recordsAnswered(topic, records.length - answer.failedCount, answer.failedCount);
   if (answer.isRetriable) reply.header("retry-after", RETRY_AFTER_S);
   return reply.code(answer.status).header("content-type", JSON_TYPE).send(answer.body);
