@@ -139,6 +139,19 @@ test("a broker listens on the network that it is given", async () => {
   assert.equal(metadata.controllerId, 1);
 });
 
+test("a broker in memory leaves no folder behind, and two of them share nothing", async () => {
+  await using first = await Broker.open({ dataDir: "memory", port: 0 });
+  await using second = await Broker.open({ dataDir: "memory", port: 0 });
+  using client = await WireClient.connect(first.address);
+  using other = await WireClient.connect(second.address);
+
+  await client.request(metadataApi, 1, { topics: [{ name: "t" }] });
+
+  assert.equal((await client.request(metadataApi, 1, { topics: null })).topics.length, 1);
+  assert.equal((await other.request(metadataApi, 1, { topics: null })).topics.length, 0);
+  await assert.rejects(readdir("memory"), { code: "ENOENT" });
+});
+
 test("a producer id is never given out twice, not even after a crash", async () => {
   const dataDir = newDir();
   const seen = new Set<bigint>();

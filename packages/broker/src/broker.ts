@@ -1,10 +1,10 @@
 /** The whole broker in one object: opened on a folder, reached over the network or from the same process, closed in order. */
 
-import { type Address, InProcessNetwork, type Logger, type Network } from "@millrace/base";
+import { type Address, InProcessNetwork, type Logger, MemoryFileSystem, type Network } from "@millrace/base";
 import { DataDir } from "./data-dir.ts";
 import { GroupCoordinator } from "./group-coordinator.ts";
 import { handlers } from "./handlers/index.ts";
-import { type BrokerOptions, brokerOptions } from "./options.ts";
+import { type BrokerOptions, brokerOptions, IN_MEMORY, type ResolvedBrokerOptions } from "./options.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import { Server } from "./server.ts";
 import { TopicManager } from "./topic-manager.ts";
@@ -45,9 +45,9 @@ export class Broker {
    * Node does (EADDRINUSE) if the address cannot be bound. Nothing stays open then.
    */
   static async open(given: BrokerOptions = {}): Promise<Broker> {
-    const options = brokerOptions.resolve(given);
-    const { clock, random, fileSystem, logger, nodeId } = options;
-    const dataDir = await DataDir.open({ path: options.dataDir, fileSystem, clock, random, logger, nodeId });
+    const options = resolveOptions(given);
+    const { clock, random, fileSystem, logger, nodeId, processId } = options;
+    const dataDir = await DataDir.open({ path: options.dataDir, fileSystem, clock, random, logger, nodeId, processId });
     let topics: TopicManager | null = null;
     let groups: GroupCoordinator | null = null;
     let server: Server | null = null;
@@ -99,6 +99,12 @@ export class Broker {
     await dataDir.close(isClean);
     logger.info({ dataDir: dataDir.path, isClean }, "broker is closed");
   }
+}
+
+function resolveOptions(given: BrokerOptions): ResolvedBrokerOptions {
+  const options = brokerOptions.resolve(given);
+  const isInMemory = options.dataDir === IN_MEMORY && given.fileSystem === undefined;
+  return isInMemory ? { ...options, fileSystem: new MemoryFileSystem() } : options;
 }
 
 /** Whether all that was written is on disk and the logs may be trusted as they are. */

@@ -37,6 +37,8 @@ interface DataDirParts {
   readonly random: Random;
   readonly logger: Logger;
   readonly nodeId: number;
+  /** What the lock says of us. */
+  readonly processId: number;
 }
 
 /** Folders that a broker of this process has open: its own process id says nothing about them. */
@@ -132,19 +134,19 @@ interface LockHolder {
  * process that is gone moves it aside and tries again; of two who find it, one moves it and the other finds it gone.
  */
 async function lock(parts: DataDirParts): Promise<void> {
-  const { path, fileSystem, clock } = parts;
+  const { path, fileSystem, clock, processId } = parts;
   const open = openHere.get(fileSystem) ?? new Set();
   openHere.set(fileSystem, open);
-  if (open.has(path)) throw inUse(path, process.pid);
+  if (open.has(path)) throw inUse(path, processId);
   const lockPath = join(path, LOCK_FILE);
   let holder: LockHolder | null = null;
   for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
-    if (await tryCreateLock(fileSystem, lockPath)) {
+    if (await tryCreateLock(fileSystem, lockPath, processId)) {
       open.add(path);
       return;
     }
     holder = await readLock(fileSystem, lockPath);
-    if (holder === null || !(await isAlive(fileSystem, holder))) await moveStaleLock(parts, lockPath);
+    if (holder === null || !(await isAlive(fileSystem, holder, processId))) await moveStaleLock(parts, lockPath);
     else if (attempt < LOCK_ATTEMPTS) await sleep(clock, LOCK_RETRY_MS);
   }
   throw inUse(path, holder?.pid ?? null);
@@ -166,11 +168,9 @@ async function unlock({ path, fileSystem }: Pick<DataDirParts, "path" | "fileSys
   await fileSystem.remove(join(path, LOCK_FILE));
 }
 
-async function tryCreateLock(fileSystem: FileSystem, lockPath: string): Promise<boolean> {
-  const holder: LockHolder = {
-    pid: process.pid,
-    startTicks: (await readProcess(fileSystem, process.pid))?.startTicks ?? null,
-  };
+async function tryCreateLock(fileSystem: FileSystem, lockPath: string, processId: number): Promise<boolean> {
+  const self = await readProcess(fileSystem, processId);
+  const holder: LockHolder = { pid: processId, startTicks: self?.startTicks ?? null };
   try {
     const file = await fileSystem.open(lockPath, "create");
     try {
@@ -192,9 +192,9 @@ async function readLock(fileSystem: FileSystem, lockPath: string): Promise<LockH
   return { pid: found.pid, startTicks: typeof found.startTicks === "string" ? found.startTicks : null };
 }
 
-async function isAlive(fileSystem: FileSystem, holder: LockHolder): Promise<boolean> {
+async function isAlive(fileSystem: FileSystem, holder: LockHolder, processId: number): Promise<boolean> {
   // A lock in our own name that this process does not hold is left from a process before us: containers start at pid 1.
-  if (holder.pid === process.pid) return false;
+  if (holder.pid === processId) return false;
   try {
     process.kill(holder.pid, 0);
   } catch (error) {

@@ -26,13 +26,16 @@ import {
   text,
 } from "@millrace/base";
 
+/** As dataDir: no folder at all. */
+export const IN_MEMORY = "memory";
+
 const isObject = (value: unknown) => typeof value === "object" && value !== null;
 
 export const brokerOptions = defineOptions({
   dataDir: text({
     default: "./millrace-data",
     kafka: "log.dirs",
-    doc: "Folder that holds all topics. Made if it is not there; one broker at a time may use it.",
+    doc: "Folder that holds all topics. Made if it is not there; one broker at a time may use it. memory: no folder; all is gone when the broker closes.",
   }),
   host: text({
     default: "127.0.0.1",
@@ -227,6 +230,12 @@ export const brokerOptions = defineOptions({
     typeName: "a FileSystem",
     accepts: isObject,
     doc: "The disk.",
+  }),
+  processId: code<number>({
+    default: process.pid,
+    typeName: "a process id",
+    accepts: (value) => Number.isInteger(value),
+    doc: "What the lock of the data dir says of this process; a simulation gives the same one in every run.",
   }),
   logger: code<Logger>({ default: silentLogger, typeName: "a Logger", accepts: isObject, doc: "Where log lines go." }),
 });
