@@ -6,6 +6,7 @@ export * from "./faulty-file-system.ts";
 export * from "./file-system-suite.ts";
 export * from "./gateway-suite.ts";
 export * from "./http-call.ts";
+export * from "./kafka-cluster.ts";
 export * from "./log-fixture.ts";
 export * from "./millrace-process.ts";
 export * from "./network-suite.ts";

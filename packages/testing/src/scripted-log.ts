@@ -2,6 +2,7 @@
 
 import type { Address } from "@millrace/base";
 import {
+  type CompressionType,
   type DecodedRecord,
   type ErrorCode,
   errorByCode,
@@ -36,6 +37,7 @@ interface ProducerEntry {
 
 interface PartitionState {
   readonly records: DecodedRecord[];
+  readonly codecs: CompressionType[];
   readonly producers: Map<bigint, ProducerEntry>;
   batchCount: number;
 }
@@ -81,6 +83,11 @@ export class ScriptedLog {
 
   records(partition: string): readonly DecodedRecord[] {
     return this.#partitions.get(partition)?.records ?? [];
+  }
+
+  /** How each batch in a partition is compressed. */
+  codecs(partition: string): readonly CompressionType[] {
+    return this.#partitions.get(partition)?.codecs ?? [];
   }
 
   /** Forgets all producers, as a broker does whose state is lost. */
@@ -129,7 +136,7 @@ export class ScriptedLog {
     if (batch.length > this.maxBatchBytes) return refused("MESSAGE_TOO_LARGE");
     let state = this.#partitions.get(partition);
     if (state === undefined) {
-      state = { records: [], producers: new Map(), batchCount: 0 };
+      state = { records: [], codecs: [], producers: new Map(), batchCount: 0 };
       this.#partitions.set(partition, state);
     }
     const header = readBatchHeader(batch);
@@ -154,6 +161,7 @@ export class ScriptedLog {
       state.producers.set(producerId, entry);
     }
     state.records.push(...readRecords(batch));
+    state.codecs.push(header.compression);
     state.batchCount += 1;
     return { code: "NONE", baseOffset };
   }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { InProcessNetwork, SeededRandom, VirtualClock } from "@millrace/base";
 import { type ErrorCode, KafkaError, type Persisted, produceApi } from "@millrace/protocol";
-import { type Fault, ScriptedBroker, ScriptedLog } from "@millrace/testing";
+import { type Fault, ScriptedBroker, ScriptedLog, waitUntil } from "@millrace/testing";
 import { SendBatchError } from "../errors.ts";
 import type { ProducerConfig } from "./options.ts";
 import { Producer } from "./producer.ts";
@@ -52,6 +52,20 @@ function create(config: ProducerConfig = {}): Producer {
 /** The promise's value, with virtual time running until it is there. */
 function soon<T>(promise: Promise<T>): Promise<T> {
   return clock.runUntil(promise, LIMIT_MS);
+}
+
+/** As `soon`, where real time has to pass as well: while a codec is being loaded. */
+async function inRealTime<T>(promise: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const settled = () => {
+    isSettled = true;
+  };
+  promise.then(settled, settled);
+  await waitUntil("the promise settles", async () => {
+    await clock.advance(1);
+    return isSettled;
+  });
+  return promise;
 }
 
 /** A test looks at the promises when it is ready to: until then a rejection is not unhandled. */
@@ -186,7 +200,7 @@ test("a batch is compressed with the producer's codec, or with its own", async (
   create({ compressionType: "zstd" });
   const record = { topic: "orders", value: "x".repeat(1000) };
 
-  await soon(producer.sendBatch([record]));
+  await inRealTime(producer.sendBatch([record]));
   await soon(producer.sendBatch([record], { compressionType: "gzip" }));
 
   assert.deepEqual(log.codecs("orders-0"), ["zstd", "gzip"]);
