@@ -164,6 +164,7 @@ const MS_UNITS = [
 
 async function renderErrors() {
   const { errorEntries } = await distOf("protocol/dist/error-codes.js");
+  const { requestErrors } = await distOf("gateway/dist/errors.js");
   const isKafkas = ({ number, code }) => number >= 0 || code === "UNKNOWN_SERVER_ERROR";
   const rowsOf = (entries) =>
     entries.map(({ code, number, retriable, httpStatus, advice }) => [
@@ -177,7 +178,7 @@ async function renderErrors() {
 
   return `# Errors
 
-<!-- Written by \`npm run docs\` from packages/protocol/src/error-codes.ts; a change here is lost. -->
+<!-- Written by \`npm run docs\` from the error tables in the code; a change here is lost. -->
 
 Everything that Millrace rejects with is a \`KafkaError\`: \`code\` is one of the names below and stays what it is, \`retriable\`
 tells whether the same may work later, unchanged, and \`persisted\` whether the record is surely not in the log (\`"no"\`) or
@@ -192,6 +193,15 @@ These never travel in the Kafka protocol.
 ${markdownTable(
   heads.toSpliced(1, 1),
   rowsOf(errorEntries.filter((entry) => !isKafkas(entry))).map((row) => row.toSpliced(1, 1)),
+)}
+
+## Over HTTP only
+
+The request as a whole was refused, and nothing of it was done.
+
+${markdownTable(
+  heads.toSpliced(1, 1),
+  rowsOf(Object.entries(requestErrors).map(([code, row]) => ({ code, ...row }))).map((row) => row.toSpliced(1, 1)),
 )}
 
 ## Kafka's
