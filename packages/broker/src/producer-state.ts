@@ -111,6 +111,11 @@ export class ProducerState {
     for (const { producerId } of byAge.slice(0, PRODUCER_LIMIT / 10)) this.#entries.delete(producerId);
   }
 
+  /** Whether the batch that ends at the offset is the producer's newest. */
+  isLastBatch(producerId: bigint, lastOffset: bigint): boolean {
+    return this.#entries.get(producerId)?.batches.at(-1)?.lastOffset === lastOffset;
+  }
+
   /** Forgets producers that wrote nothing since the time. */
   expire(beforeMs: number): void {
     for (const entry of this.#entries.values()) {

@@ -8,6 +8,8 @@ export interface DiskFaults {
   /** Called before a file's sync; may throw, or wait. */
   onSync?(path: string): void | Promise<void>;
   onTruncate?(path: string): void;
+  /** Called before a file is renamed or removed, with "rename PATH to PATH" or "remove PATH". */
+  onChange?(what: string): void;
   freeBytes?(): number;
 }
 
@@ -70,11 +72,13 @@ export class FaultyFileSystem implements FileSystem {
     return this.#inner.makeDirectory(path);
   }
 
-  rename(from: string, to: string): Promise<void> {
+  async rename(from: string, to: string): Promise<void> {
+    this.faults.onChange?.(`rename ${from} to ${to}`);
     return this.#inner.rename(from, to);
   }
 
-  remove(path: string): Promise<void> {
+  async remove(path: string): Promise<void> {
+    this.faults.onChange?.(`remove ${path}`);
     return this.#inner.remove(path);
   }
 

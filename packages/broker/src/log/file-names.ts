@@ -10,7 +10,7 @@ export const SNAPSHOT_SUFFIX = ".snapshot";
 export const DELETED_SUFFIX = ".deleted";
 /** Written by compaction, not complete yet. */
 export const CLEANED_SUFFIX = ".cleaned";
-/** Complete and synced: takes the place of the segments it was made from, also after a crash. */
+/** Written by compaction, complete and synced: takes the place of the segments it was made from, also after a crash. */
 export const SWAP_SUFFIX = ".swap";
 
 /** A file that is being replaced: the whole one still stands beside it. */
@@ -23,6 +23,8 @@ export const PARTITION_METADATA_FILE = "partition.metadata";
 export const RECOVERY_POINT_FILE = "recovery-point-offset-checkpoint";
 /** In the data directory: records before these offsets were deleted. */
 export const LOG_START_FILE = "log-start-offset-checkpoint";
+/** In the data directory: all before these offsets was compacted. */
+export const CLEANED_FILE = "cleaner-offset-checkpoint";
 /** In the data directory: how often a broker was started on it. */
 export const BROKER_EPOCH_FILE = "broker-epoch";
 

@@ -13,7 +13,13 @@ import { KafkaError } from "@millrace/protocol";
 import { encodeCheckpoint, parseOffset, readCheckpoint } from "./checkpoint-file.ts";
 import { CoalescedTask } from "./coalesced-task.ts";
 import { FileHandles } from "./file-handles.ts";
-import { BROKER_EPOCH_FILE, LOG_START_FILE, partitionDirectoryName, RECOVERY_POINT_FILE } from "./file-names.ts";
+import {
+  BROKER_EPOCH_FILE,
+  CLEANED_FILE,
+  LOG_START_FILE,
+  partitionDirectoryName,
+  RECOVERY_POINT_FILE,
+} from "./file-names.ts";
 import { TailCacheBudget } from "./tail-cache.ts";
 
 /** What the manager needs of a log to write it down. */
@@ -23,6 +29,8 @@ export interface ManagedLog {
   /** All before it is on the disk. */
   readonly recoveryPoint: bigint;
   readonly logStartOffset: bigint;
+  /** All before it was compacted. */
+  readonly cleanedOffset: bigint;
   readonly hasFailed: boolean;
   /** Brings the side files up to the log's end. */
   checkpoint(): Promise<void>;
@@ -53,6 +61,7 @@ interface SavedOffsets {
   readonly partition: number;
   readonly recoveryPoint: bigint | null;
   readonly logStartOffset: bigint;
+  readonly cleanedOffset: bigint;
 }
 
 export class LogManager {
@@ -71,8 +80,15 @@ export class LogManager {
   readonly #logs = new Map<string, ManagedLog>();
   /** Logs that moved on since their last checkpoint, in the order in which they did. */
   readonly #advanced = new Set<ManagedLog>();
-  readonly #savingRecoveryPoints = new CoalescedTask(() => this.#writeRecoveryPoints());
-  readonly #savingLogStarts = new CoalescedTask(() => this.#writeLogStarts());
+  readonly #savingRecoveryPoints = new CoalescedTask(() =>
+    this.#writeOffsets(RECOVERY_POINT_FILE, ({ recoveryPoint }) => recoveryPoint),
+  );
+  readonly #savingLogStarts = new CoalescedTask(() =>
+    this.#writeOffsets(LOG_START_FILE, ({ logStartOffset }) => (logStartOffset > 0n ? logStartOffset : null)),
+  );
+  readonly #savingCleaned = new CoalescedTask(() =>
+    this.#writeOffsets(CLEANED_FILE, ({ cleanedOffset }) => (cleanedOffset > 0n ? cleanedOffset : null)),
+  );
   #timer: Timer | null = null;
   #round: Promise<void> | null = null;
   #hasFailed = false;
@@ -80,25 +96,16 @@ export class LogManager {
 
   static async open(options: LogManagerOptions): Promise<LogManager> {
     const { fileSystem, dataDir } = options;
-    const [leaderEpoch, recoveryPoints, logStarts] = await Promise.all([
+    const [leaderEpoch, recoveryPoints, logStarts, cleaned] = await Promise.all([
       nextEpoch(fileSystem, `${dataDir}/${BROKER_EPOCH_FILE}`),
       readOffsets(fileSystem, `${dataDir}/${RECOVERY_POINT_FILE}`),
       readOffsets(fileSystem, `${dataDir}/${LOG_START_FILE}`),
+      readOffsets(fileSystem, `${dataDir}/${CLEANED_FILE}`),
     ]);
     const manager = new LogManager(options, leaderEpoch);
-    for (const { topic, partition, offset } of recoveryPoints) {
-      manager.#saved.set(partitionDirectoryName(topic, partition), {
-        topic,
-        partition,
-        recoveryPoint: offset,
-        logStartOffset: 0n,
-      });
-    }
-    for (const { topic, partition, offset } of logStarts) {
-      const name = partitionDirectoryName(topic, partition);
-      const recoveryPoint = manager.#saved.get(name)?.recoveryPoint ?? null;
-      manager.#saved.set(name, { topic, partition, recoveryPoint, logStartOffset: offset });
-    }
+    for (const line of recoveryPoints) manager.#remember(line, { recoveryPoint: line.offset });
+    for (const line of logStarts) manager.#remember(line, { logStartOffset: line.offset });
+    for (const line of cleaned) manager.#remember(line, { cleanedOffset: line.offset });
     return manager;
   }
 
@@ -114,6 +121,18 @@ export class LogManager {
     this.#checkpointIntervalMs = options.checkpointIntervalMs ?? SECOND_MS;
   }
 
+  #remember({ topic, partition }: PartitionOffset, offsets: Partial<SavedOffsets>): void {
+    const name = partitionDirectoryName(topic, partition);
+    const known = this.#saved.get(name) ?? {
+      topic,
+      partition,
+      recoveryPoint: null,
+      logStartOffset: 0n,
+      cleanedOffset: 0n,
+    };
+    this.#saved.set(name, { ...known, ...offsets });
+  }
+
   /** Null if nothing is known about the log. */
   recoveryPointOf(topic: string, partition: number): bigint | null {
     return this.#saved.get(partitionDirectoryName(topic, partition))?.recoveryPoint ?? null;
@@ -123,6 +142,10 @@ export class LogManager {
     return this.#saved.get(partitionDirectoryName(topic, partition))?.logStartOffset ?? 0n;
   }
 
+  cleanedOffsetOf(topic: string, partition: number): bigint {
+    return this.#saved.get(partitionDirectoryName(topic, partition))?.cleanedOffset ?? 0n;
+  }
+
   /** From now on the log itself is asked. */
   add(log: ManagedLog): void {
     this.#logs.set(partitionDirectoryName(log.topic, log.partition), log);
@@ -130,9 +153,10 @@ export class LogManager {
 
   /** A log that was closed: what it says now is remembered. */
   remove(log: ManagedLog): void {
-    const { topic, partition, recoveryPoint, logStartOffset } = log;
+    const { topic, partition, recoveryPoint, logStartOffset, cleanedOffset } = log;
     this.forget(log);
-    this.#saved.set(partitionDirectoryName(topic, partition), { topic, partition, recoveryPoint, logStartOffset });
+    const saved = { topic, partition, recoveryPoint, logStartOffset, cleanedOffset };
+    this.#saved.set(partitionDirectoryName(topic, partition), saved);
     if (log.hasFailed) this.#hasFailed = true;
   }
 
@@ -157,6 +181,10 @@ export class LogManager {
   /** Resolves once a restart would know where the logs start now. */
   saveLogStartOffsets(): Promise<void> {
     return this.#savingLogStarts.run();
+  }
+
+  saveCleanedOffsets(): Promise<void> {
+    return this.#savingCleaned.run();
   }
 
   /** Writes all down; the logs must be closed before. Rejects with KAFKA_STORAGE_ERROR if the next start has to check them. */
@@ -204,20 +232,14 @@ export class LogManager {
     }
   }
 
-  #writeRecoveryPoints(): Promise<void> {
+  /** Writes one offset of every log that has one. */
+  #writeOffsets(fileName: string, offsetOf: (saved: SavedOffsets) => bigint | null): Promise<void> {
     const lines: string[] = [];
-    for (const { topic, partition, recoveryPoint } of this.#all()) {
-      if (recoveryPoint !== null) lines.push(`${topic} ${partition} ${recoveryPoint}`);
+    for (const saved of this.#all()) {
+      const offset = offsetOf(saved);
+      if (offset !== null) lines.push(`${saved.topic} ${saved.partition} ${offset}`);
     }
-    return writeFileAtomic(this.fileSystem, `${this.#dataDir}/${RECOVERY_POINT_FILE}`, encodeCheckpoint(lines));
-  }
-
-  #writeLogStarts(): Promise<void> {
-    const lines: string[] = [];
-    for (const { topic, partition, logStartOffset } of this.#all()) {
-      if (logStartOffset > 0n) lines.push(`${topic} ${partition} ${logStartOffset}`);
-    }
-    return writeFileAtomic(this.fileSystem, `${this.#dataDir}/${LOG_START_FILE}`, encodeCheckpoint(lines));
+    return writeFileAtomic(this.fileSystem, `${this.#dataDir}/${fileName}`, encodeCheckpoint(lines));
   }
 
   *#all(): Iterable<SavedOffsets> {

@@ -1,6 +1,6 @@
 /** The log of one partition: batches get their offsets, go to the disk together, and are read back. */
 
-import { assert } from "@millrace/base";
+import { assert, hasCode } from "@millrace/base";
 import {
   assignOffset,
   type BatchHeader,
@@ -15,6 +15,7 @@ import type { ProducerBatch, ProducerState } from "../producer-state.ts";
 import { endOfBatches } from "./batch-scanner.ts";
 import { type AppendOrigin, validateBatch } from "./batch-validation.ts";
 import { CoalescedTask } from "./coalesced-task.ts";
+import { compactSegments } from "./compaction.ts";
 import { LEADER_EPOCH_FILE, partitionDirectoryName } from "./file-names.ts";
 import { type EpochEndOffset, LeaderEpochs } from "./leader-epochs.ts";
 import { type FlushGroup, type FlushListener, LogFlusher } from "./log-flusher.ts";
@@ -122,6 +123,9 @@ export class PartitionLog implements ManagedLog {
   #highWatermark: bigint;
   /** The recovery point as of the last checkpoint. */
   #checkpointOffset: bigint;
+  /** All before it was compacted. */
+  #cleanedOffset: bigint;
+  #isCompacting = false;
   #state: LogState = "open";
   #isClosed = false;
   /** What changes files beside the flusher, one after the other: sealing, checkpoints, deletion. */
@@ -186,6 +190,7 @@ export class PartitionLog implements ManagedLog {
     this.#logEndOffset = recovered.logEndOffset;
     this.#highWatermark = recovered.logEndOffset;
     this.#checkpointOffset = recoveryPoint;
+    this.#cleanedOffset = smaller(manager.cleanedOffsetOf(topic, partition), recovered.logEndOffset);
     this.#flusher = new LogFlusher(manager.clock, settings, recovered.logEndOffset, this.#flushListener());
   }
 
@@ -206,6 +211,10 @@ export class PartitionLog implements ManagedLog {
   /** A segment that is not sealed yet has no indexes on the disk: a restart has to walk it. */
   get recoveryPoint(): bigint {
     return this.#rolled[0]?.segment.baseOffset ?? this.#flusher.syncedOffset;
+  }
+
+  get cleanedOffset(): bigint {
+    return this.#cleanedOffset;
   }
 
   get leaderEpoch(): number {
@@ -444,10 +453,13 @@ export class PartitionLog implements ManagedLog {
     try {
       return await this.#readSegments(fromOffset, limitOffset, maxBytes, options.minOneBatch);
     } catch (error) {
-      // Retention may have removed the file in the meantime.
-      this.#expectInRange(fromOffset);
-      throw error instanceof KafkaError ? error : this.#storageError("a read failed", error);
+      if (!hasCode(error, "ENOENT"))
+        throw error instanceof KafkaError ? error : this.#storageError("a read failed", error);
     }
+    // Retention or compaction has removed the file in the meantime; once they are done, the segments are true again.
+    await this.#maintenance;
+    this.#expectInRange(fromOffset);
+    return this.#readSegments(fromOffset, limitOffset, maxBytes, options.minOneBatch);
   }
 
   #expectInRange(offset: bigint): void {
@@ -555,17 +567,83 @@ export class PartitionLog implements ManagedLog {
     this.#flusher.applyPolicy(settings);
   }
 
-  /** Deletes segments that are too old or too many, after closing the active one if its time has come. */
+  /** Does what cleanup.policy says: deletes segments that are too old or too many, or compacts those that are closed. */
   async enforceRetention(): Promise<void> {
     const nowMs = this.#manager.clock.timestampMs();
     this.#producers.expire(nowMs - this.#settings.producerIdExpirationMs);
     if (this.#state !== "open") return;
     await this.#rollIfOld(nowMs);
-    if (this.#settings.cleanupPolicy === "compact") return;
+    if (this.#settings.cleanupPolicy !== "compact") await this.#deleteExpired(nowMs);
+    if (this.#settings.cleanupPolicy !== "delete") await this.#compact(nowMs);
+  }
+
+  async #deleteExpired(nowMs: number): Promise<void> {
     const segments = this.#segments;
     const count = await countExpired(segments, this.#settings, nowMs, this.#openedAtMs);
     const startOffset = segments[count]?.baseOffset;
     if (count > 0 && startOffset !== undefined) await this.#moveStart(startOffset);
+  }
+
+  /** Leaves the last record of each key, if enough has been written since the last time. */
+  async #compact(nowMs: number): Promise<void> {
+    if (this.#isCompacting) return;
+    this.#isCompacting = true;
+    try {
+      await this.#sealing.run();
+      const segments = await this.#cleanableSegments(nowMs);
+      const endOffset = this.#segments[segments.length]?.baseOffset;
+      if (endOffset === undefined || !this.#isDirtyEnough(segments)) return;
+      this.#cleanedOffset = await compactSegments({
+        context: this.#context,
+        segments,
+        endOffset,
+        cleanedOffset: this.#cleanedOffset,
+        producers: this.#producers,
+        segmentBytes: this.#settings.segmentBytes,
+        deleteRetentionMs: this.#settings.deleteRetentionMs,
+        nowMs,
+        replace: (group, swap) => this.#replaceSegments(group, swap),
+      });
+      await this.#manager.saveCleanedOffsets();
+    } finally {
+      this.#isCompacting = false;
+    }
+  }
+
+  async #replaceSegments(group: readonly Segment[], swap: () => Promise<Segment>): Promise<boolean> {
+    let isReplaced = false;
+    await this.#exclusively(async () => {
+      if (this.#isClosed || !group.every((segment) => this.#segments.includes(segment))) return;
+      const replacement = await swap();
+      this.#segments = this.#segments
+        .map((segment) => (segment === group[0] ? replacement : segment))
+        .filter((segment) => !group.includes(segment));
+      isReplaced = true;
+    });
+    return isReplaced;
+  }
+
+  /** The sealed segments, from the oldest on, whose records have reached min.compaction.lag.ms. */
+  async #cleanableSegments(nowMs: number): Promise<Segment[]> {
+    const { minCompactionLagMs } = this.#settings;
+    const sealed = this.#segments.slice(0, this.#segments.length - 1 - this.#rolled.length);
+    if (minCompactionLagMs <= 0) return sealed;
+    const cleanable: Segment[] = [];
+    for (const segment of sealed) {
+      if (Number((await segment.newest()).timestamp) > nowMs - minCompactionLagMs) break;
+      cleanable.push(segment);
+    }
+    return cleanable;
+  }
+
+  #isDirtyEnough(segments: readonly Segment[]): boolean {
+    let dirtyBytes = 0;
+    let totalBytes = 0;
+    for (const segment of segments) {
+      totalBytes += segment.sizeBytes;
+      if (segment.baseOffset >= this.#cleanedOffset) dirtyBytes += segment.sizeBytes;
+    }
+    return dirtyBytes > 0 && dirtyBytes >= totalBytes * this.#settings.minCleanableDirtyRatio;
   }
 
   /** Without new records the active segment would outlive its age, and its records their retention. */

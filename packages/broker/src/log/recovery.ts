@@ -3,6 +3,7 @@
 import type { Clock } from "@millrace/base";
 import type { BatchHeader } from "@millrace/protocol";
 import { ProducerState } from "../producer-state.ts";
+import { finishSwap, parseSwapFileName } from "./compaction.ts";
 import {
   CLEANED_SUFFIX,
   DELETED_SUFFIX,
@@ -48,8 +49,7 @@ export interface RecoveredLog {
  */
 export async function recoverLog(options: RecoveryOptions): Promise<RecoveredLog> {
   const { context, epochs } = options;
-  const names = await context.fileSystem.list(context.directory);
-  await removeLeftovers(context, names);
+  const names = await tidyFolder(context, await context.fileSystem.list(context.directory));
   const segments = await findSegments(context, names, options.logStartOffset);
   const first = segments[0];
   const snapshots = new ProducerSnapshots(context, offsetsIn(names, SNAPSHOT_SUFFIX));
@@ -97,12 +97,17 @@ export async function replayProducers(
   return replay.producers;
 }
 
-/** What a crash left half done: files on their way out, and files that were not finished. */
-async function removeLeftovers({ fileSystem, directory }: SegmentContext, names: readonly string[]): Promise<void> {
-  for (const name of names) {
-    const isLeftover = [DELETED_SUFFIX, CLEANED_SUFFIX, TEMPORARY_SUFFIX].some((suffix) => name.endsWith(suffix));
-    if (isLeftover) await fileSystem.remove(`${directory}/${name}`);
-  }
+/** Removes files that were not finished, finishes swaps that were begun, and returns the names that are left. */
+async function tidyFolder(context: SegmentContext, names: string[]): Promise<string[]> {
+  const { fileSystem, directory } = context;
+  const leftovers = names.filter((name) =>
+    [DELETED_SUFFIX, CLEANED_SUFFIX, TEMPORARY_SUFFIX].some((suffix) => name.endsWith(suffix)),
+  );
+  const swaps = names.map(parseSwapFileName).filter((swap) => swap !== null);
+  if (leftovers.length === 0 && swaps.length === 0) return names;
+  for (const name of leftovers) await fileSystem.remove(`${directory}/${name}`);
+  for (const swap of swaps) await finishSwap(context, swap, offsetsIn(names, LOG_SUFFIX));
+  return fileSystem.list(directory);
 }
 
 /** All segments but those wholly before the log's start: their deletion was decided already. */
