@@ -12,7 +12,7 @@ import {
 } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import { readJson, writeJson } from "./data-dir.ts";
-import { PARTITION_METADATA_FILE, partitionDirectoryName } from "./log/file-names.ts";
+import { PARTITION_METADATA_FILE, parsePartitionDirectoryName, partitionDirectoryName } from "./log/file-names.ts";
 import { LogManager } from "./log/log-manager.ts";
 import { PartitionLog } from "./log/partition-log.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
@@ -21,8 +21,9 @@ import { logSettingsOf, type TopicConfig } from "./topic-settings.ts";
 
 const TOPICS_FILE = "topics.json";
 const TOPICS_FILE_VERSION = 1;
-/** Partitions opened at the same time: enough to keep the thread pool busy, few enough for any file handle limit. */
+/** Partitions of a topic opened at the same time, and topics: enough to keep the thread pool busy, and few files open. */
 const PARALLEL_OPENS = 32;
+const PARALLEL_TOPICS = 8;
 const MAX_NAME_LENGTH = 249;
 /** A folder on its way out: what is left of its name, and the id of the topic it belonged to. */
 const DELETED_FOLDER = /\.([A-Za-z0-9_-]{22})-delete$/;
@@ -56,9 +57,10 @@ interface TopicManagerParts {
 }
 
 /**
- * topics.json is the truth about which topics there are. A topic is made by writing it there first and its folders
- * then: a crash between leaves folders to be made at the next start. It is deleted by renaming its folders first: a
- * renamed folder finishes the deletion at the next start, so that a topic never comes back empty.
+ * topics.json is the truth about which topics there are. A topic's folders are made first and last from the same sync
+ * of the data dir on as its entry in the file; what a crash between kept from being made is made at the next start. A
+ * topic is deleted by renaming its folders first: a renamed folder finishes the deletion at the next start, so that a
+ * topic never comes back empty.
  */
 export class TopicManager {
   readonly #parts: TopicManagerParts;
@@ -136,6 +138,7 @@ export class TopicManager {
       };
       this.#remember(record);
       try {
+        await this.#makeFolders(record, partitionsFrom(record, 0));
         await this.#save();
         return this.#show(record, await this.#openPartitions(record, 0));
       } catch (error) {
@@ -189,6 +192,7 @@ export class TopicManager {
       const grown = { ...record, partitions: partitionCount };
       try {
         this.#remember(grown);
+        await this.#makeFolders(grown, partitionsFrom(grown, record.partitions));
         await this.#save();
         topic.partitions.push(...(await this.#openPartitions(grown, record.partitions)));
       } catch (error) {
@@ -246,7 +250,8 @@ export class TopicManager {
     const path = join(dataDir, TOPICS_FILE);
     for (const record of readRecords(await readJson(fileSystem, path), path)) this.#remember(record);
 
-    const unfinished = (await fileSystem.list(dataDir)).filter((name) => DELETED_FOLDER.test(name));
+    const names = await fileSystem.list(dataDir);
+    const unfinished = names.filter((name) => DELETED_FOLDER.test(name));
     for (const folder of unfinished) {
       const topicId = DELETED_FOLDER.exec(folder)?.[1];
       const record = [...this.#records.values()].find(({ id }) => id === topicId);
@@ -259,35 +264,77 @@ export class TopicManager {
     for (const folder of unfinished) this.#removeLater(join(dataDir, folder));
 
     const records = [...this.#records.values()];
-    const opened = await mapParallel(records, PARALLEL_OPENS, async (record) => ({
+    await this.#makeMissingFolders(records, new Set(names));
+    this.#warnOfStrangers(names);
+    const opened = await mapParallel(records, PARALLEL_TOPICS, async (record) => ({
       record,
       partitions: await this.#openPartitions(record, 0),
     }));
     for (const { record, partitions } of opened) this.#show(record, partitions);
   }
 
-  #openPartitions(record: TopicRecord, firstPartition: number): Promise<PartitionLog[]> {
-    const { dataDir, options } = this.#parts;
-    const settings = logSettingsOf(record.config, options);
-    const indexes = Array.from({ length: record.partitions - firstPartition }, (_, index) => firstPartition + index);
-    return mapParallel(indexes, PARALLEL_OPENS, async (partition) => {
+  /** Somebody's records, perhaps from a backup: not ours to remove, nor to serve before somebody asks for the topic. */
+  #warnOfStrangers(names: readonly string[]): void {
+    for (const folder of names) {
+      const found = parsePartitionDirectoryName(folder);
+      if (found === null || (this.#records.get(found.topic)?.partitions ?? 0) > found.partition) continue;
+      this.#parts.logger.warn({ folder }, "a folder belongs to no topic; creating a topic of its name brings it back");
+    }
+  }
+
+  /** Folders of topics that a crash kept from being made. */
+  async #makeMissingFolders(records: readonly TopicRecord[], present: ReadonlySet<string>): Promise<void> {
+    let madeCount = 0;
+    for (const record of records) {
+      const missing = partitionsFrom(record, 0).filter(
+        (partition) => !present.has(partitionDirectoryName(record.name, partition)),
+      );
+      if (missing.length > 0) await this.#makeFolders(record, missing);
+      madeCount += missing.length;
+    }
+    if (madeCount > 0) await this.#parts.fileSystem.syncDirectory(this.#parts.dataDir);
+  }
+
+  /**
+   * They last from the next sync of the data dir on: what is acknowledged in them must not be lost with them.
+   *
+   * Kafka's partition.metadata is there for Kafka's tools and for people; topics.json is what we go by.
+   */
+  async #makeFolders(record: TopicRecord, partitions: readonly number[]): Promise<void> {
+    const { dataDir, fileSystem } = this.#parts;
+    const metadata = Buffer.from(`version: 0\ntopic_id: ${record.id}\n`);
+    await mapParallel(partitions, PARALLEL_OPENS, async (partition) => {
       const directory = join(dataDir, partitionDirectoryName(record.name, partition));
-      await this.#makeFolder(directory, record);
-      return PartitionLog.open({ manager: this.#logs, directory, topic: record.name, partition, settings });
+      await fileSystem.makeDirectory(directory);
+      const file = await fileSystem.open(join(directory, PARTITION_METADATA_FILE), "readWrite");
+      try {
+        await writeFully(file, [metadata], 0);
+      } finally {
+        await file.close();
+      }
     });
   }
 
-  /** Kafka's partition.metadata is there for Kafka's tools and for people; topics.json is what we go by. */
-  async #makeFolder(directory: string, record: TopicRecord): Promise<void> {
-    const { fileSystem } = this.#parts;
-    const path = join(directory, PARTITION_METADATA_FILE);
-    if (await fileSystem.exists(path)) return;
-    await fileSystem.makeDirectory(directory);
-    const file = await fileSystem.open(path, "readWrite");
+  async #openPartitions(record: TopicRecord, firstPartition: number): Promise<PartitionLog[]> {
+    const { dataDir, options } = this.#parts;
+    const settings = logSettingsOf(record.config, options);
+    const opened: PartitionLog[] = [];
     try {
-      await writeFully(file, [Buffer.from(`version: 0\ntopic_id: ${record.id}\n`)], 0);
-    } finally {
-      await file.close();
+      return await mapParallel(partitionsFrom(record, firstPartition), PARALLEL_OPENS, async (partition) => {
+        const directory = join(dataDir, partitionDirectoryName(record.name, partition));
+        const log = await PartitionLog.open({
+          manager: this.#logs,
+          directory,
+          topic: record.name,
+          partition,
+          settings,
+        });
+        opened.push(log);
+        return log;
+      });
+    } catch (error) {
+      await Promise.allSettled(opened.map((log) => log.close()));
+      throw error;
     }
   }
 
@@ -459,7 +506,14 @@ function isTopicRecord(value: unknown): value is TopicRecord {
   );
 }
 
-/** The results in the order of the items, with no more than `parallel` under way at a time. */
+function partitionsFrom(record: TopicRecord, firstPartition: number): number[] {
+  return Array.from({ length: record.partitions - firstPartition }, (_, index) => firstPartition + index);
+}
+
+/**
+ * The results in the order of the items, with no more than `parallel` under way at a time. If one fails, nothing is
+ * under way any more when this rejects.
+ */
 async function mapParallel<Item, Result>(
   items: readonly Item[],
   parallel: number,
@@ -470,6 +524,7 @@ async function mapParallel<Item, Result>(
   const worker = async () => {
     for (const [index, item] of rest) results[index] = await map(item);
   };
-  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker));
+  const ended = await Promise.allSettled(Array.from({ length: Math.min(parallel, items.length) }, worker));
+  for (const end of ended) if (end.status === "rejected") throw end.reason;
   return results;
 }

@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { type Logger, MemoryFileSystem, systemClock, systemRandom } from "@millrace/base";
+import { recordBatch } from "@millrace/testing";
+import { brokerOptions } from "./options.ts";
+import { TopicManager } from "./topic-manager.ts";
+
+const DATA_DIR = "/data";
+
+let fileSystem: MemoryFileSystem;
+let warnings: string[];
+
+beforeEach(async () => {
+  fileSystem = new MemoryFileSystem();
+  warnings = [];
+  await fileSystem.makeDirectory(DATA_DIR);
+});
+
+function open(): Promise<TopicManager> {
+  const warn = (_fields: object, message: string) => warnings.push(message);
+  const logger: Logger = { debug() {}, info() {}, warn, error: warn };
+  return TopicManager.open({
+    dataDir: DATA_DIR,
+    isCleanStart: false,
+    options: brokerOptions.resolve({}),
+    fileSystem,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+  });
+}
+
+const newTopic = (name: string, partitions = 1) => ({ name, partitions, config: {} });
+const batch = () => recordBatch([{ value: "v" }], { baseOffset: 0n });
+const ACKS_ALL = { acks: -1 };
+
+/** What lies in the data dir while the topics are open, as a crash would leave it. */
+async function crash(manager: TopicManager): Promise<void> {
+  const topics = await fileSystem.readFile(`${DATA_DIR}/topics.json`);
+  await manager.close();
+  const file = await fileSystem.open(`${DATA_DIR}/topics.json`, "readWrite");
+  await file.truncate(0);
+  await file.write([topics], 0);
+  await file.close();
+}
+
+test("a topic keeps its id, its settings and its records", async () => {
+  const first = await open();
+  const topic = await first.create({ name: "t", partitions: 2, config: { "retention.ms": "5" } });
+  await topic.append(1, batch(), ACKS_ALL).acknowledged;
+  await first.close();
+
+  const second = await open();
+  const found = second.get("t");
+
+  assert.equal(found?.topicId, topic.topicId);
+  assert.deepEqual(found?.config, { "retention.ms": "5" });
+  assert.equal(found?.partition(1).highWatermark, 1n);
+  assert.equal(second.getById(topic.topicId), found);
+});
+
+test("folders that a crash kept from being made are made at the next start", async () => {
+  const first = await open();
+  await first.create(newTopic("t", 3));
+  await crash(first);
+  await fileSystem.remove(`${DATA_DIR}/t-1`);
+
+  const second = await open();
+  await second.get("t")?.append(1, batch(), ACKS_ALL).acknowledged;
+
+  assert.equal(second.get("t")?.partitions.length, 3);
+  assert.ok(await fileSystem.exists(`${DATA_DIR}/t-1`));
+});
+
+test("a deletion that a crash cut short is finished at the next start, and never comes back empty", async () => {
+  const first = await open();
+  const topic = await first.create(newTopic("t", 2));
+  await first.create(newTopic("other"));
+  await crash(first);
+  await fileSystem.rename(`${DATA_DIR}/t-0`, `${DATA_DIR}/t-0.${topic.topicId}-delete`);
+
+  const second = await open();
+  await second.close();
+  const third = await open();
+
+  assert.deepEqual(
+    third.list().map(({ name }) => name),
+    ["other"],
+  );
+  assert.deepEqual(
+    (await fileSystem.list(DATA_DIR)).filter((name) => name.startsWith("t-")),
+    [],
+  );
+});
+
+test("what is left of a deleted topic does not touch a new topic of its name", async () => {
+  const manager = await open();
+  const old = await manager.create(newTopic("t"));
+  await old.append(0, batch(), ACKS_ALL).acknowledged;
+  await manager.delete("t");
+  const topic = await manager.create(newTopic("t"));
+  await manager.close();
+
+  const again = await open();
+
+  assert.equal(again.get("t")?.topicId, topic.topicId);
+  assert.equal(again.get("t")?.partition(0).highWatermark, 0n);
+});
+
+test("a folder that belongs to no topic is left alone, and told of", async () => {
+  await fileSystem.makeDirectory(`${DATA_DIR}/stranger-0`);
+
+  const manager = await open();
+
+  assert.equal(manager.list().length, 0);
+  assert.ok(await fileSystem.exists(`${DATA_DIR}/stranger-0`));
+  assert.equal(warnings.length, 1);
+});
+
+test("a file of topics that cannot be read is an error that names it, not an empty broker", async () => {
+  const file = await fileSystem.open(`${DATA_DIR}/topics.json`, "create");
+  await file.write([Buffer.from("{")], 0);
+  await file.close();
+
+  await assert.rejects(open(), /topics\.json is damaged/);
+});
+
+test("topics created at the same time are all there after a restart", async () => {
+  const first = await open();
+  await Promise.all(Array.from({ length: 30 }, (_, index) => first.create(newTopic(`t${index}`))));
+  await first.close();
+
+  const second = await open();
+
+  assert.equal(second.list().length, 30);
+});
+
+test("partitions that were added are there after a restart", async () => {
+  const first = await open();
+  await first.create(newTopic("t", 1));
+  await first.addPartitions("t", 3);
+  await first.get("t")?.append(2, batch(), ACKS_ALL).acknowledged;
+  await first.close();
+
+  const second = await open();
+
+  assert.equal(second.get("t")?.partitions.length, 3);
+  assert.equal(second.get("t")?.partition(2).highWatermark, 1n);
+});
