@@ -24,6 +24,7 @@ export interface LogFixtureOptions {
   readonly settings?: Partial<LogSettings>;
   readonly tailCacheBytes?: number;
   readonly readHandleLimit?: number;
+  readonly checkpointIntervalMs?: number;
 }
 
 export class LogFixture {
@@ -37,6 +38,8 @@ export class LogFixture {
   static async open(options: LogFixtureOptions = {}): Promise<LogFixture> {
     const fixture = new LogFixture(options);
     await fixture.fileSystem.makeDirectory(fixture.directory);
+    // The folders are made by those who make topics, and are there for good when a log is opened.
+    for (const folder of ["/", fixture.dataDir]) await fixture.fileSystem.syncDirectory(folder);
     await fixture.reopen();
     return fixture;
   }
@@ -67,7 +70,7 @@ export class LogFixture {
       clock,
       logger: silentLogger,
       isCleanStart,
-      checkpointIntervalMs: NEVER_MS,
+      checkpointIntervalMs: this.#options.checkpointIntervalMs ?? NEVER_MS,
       ...(tailCacheBytes === undefined ? {} : { tailCacheBytes }),
       ...(readHandleLimit === undefined ? {} : { readHandleLimit }),
     });

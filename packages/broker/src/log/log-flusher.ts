@@ -94,6 +94,7 @@ export class LogFlusher {
   #dirtySegments: Segment[] = [];
   #writtenOffset: bigint;
   #syncedOffset: bigint;
+  #readableOffset: bigint;
   #isWriteScheduled = false;
   #writing: Promise<void> | null = null;
   #syncing: Promise<void> | null = null;
@@ -107,6 +108,7 @@ export class LogFlusher {
     this.#listener = listener;
     this.#writtenOffset = endOffset;
     this.#syncedOffset = endOffset;
+    this.#readableOffset = endOffset;
   }
 
   get writtenOffset(): bigint {
@@ -230,11 +232,15 @@ export class LogFlusher {
   }
 
   #makeReadable(group: FlushGroup): void {
+    // After a change of the mode a group may be synced behind one that was readable at once.
+    if (group.endOffset <= this.#readableOffset) return;
+    this.#readableOffset = group.endOffset;
     group.segment.makeReadable(group.position + group.sizeBytes);
     this.#listener.onReadable(group.endOffset);
   }
 
   #syncLater(): void {
+    if (this.#isClosed) return;
     this.#syncTimer ??= this.#clock.schedule(this.#policy.flushIntervalMs, () => this.#startSync(), {
       background: true,
     });

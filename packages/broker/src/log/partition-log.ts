@@ -704,7 +704,8 @@ export class PartitionLog implements ManagedLog {
   }
 
   async #writeCheckpoint(): Promise<void> {
-    if (this.hasFailed || !this.#isCheckpointDue) return;
+    // While the log is cut back, its producers are still those of what is cut off.
+    if (this.hasFailed || this.#state === "being repaired" || !this.#isCheckpointDue) return;
     const { recoveryPoint } = this;
     const { directory, fileSystem } = this.#context;
     const active = this.#activeSegment;
@@ -724,15 +725,22 @@ export class PartitionLog implements ManagedLog {
     return done;
   }
 
-  /** Waits until all that was appended is on the disk or has failed. May be called twice. */
+  /**
+   * Waits until all that was appended is on the disk or has failed. May be called twice.
+   *
+   * Rejects if the side files could not be brought up to date: the next start has to look for itself.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#flusher.close();
-    await this.#sealing.run();
-    await this.checkpoint();
-    await this.#closeFiles();
-    this.#manager.remove(this);
+    try {
+      await this.#flusher.close();
+      await this.#sealing.run();
+      await this.checkpoint();
+    } finally {
+      await this.#closeFiles();
+      this.#manager.remove(this);
+    }
   }
 
   /** Closes the log of a topic that is being deleted: its folder goes, and what the manager knows of it. */
