@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { after, before, test } from "node:test";
+import { VirtualClock } from "@millrace/base";
 import {
   createTopicsApi,
   deleteGroupsApi,
@@ -289,4 +290,35 @@ test("offsets of a deleted topic do not meet a new topic of its name", async () 
 
   const { topics } = await client.request(offsetFetchApi, 7, { groupId, topics: null });
   assert.deepEqual(topics, []);
+});
+
+test("a group that nobody came into is forgotten; offsets are kept for their time and no longer", async () => {
+  const clock = new VirtualClock();
+  await using aging = await startBroker({
+    clock,
+    dataDir: "memory",
+    offsetsRetentionMs: 3_600_000,
+    idleConnectionMs: 1e9,
+  });
+  const { network } = aging.broker;
+  using by = await WireClient.connect(aging.broker.address, network);
+  // The broker's clock stands: it is moved along until what was asked is answered.
+  const run = <T>(promise: Promise<T>) => clock.runUntil(promise, 60_000);
+  await run(createTopic(by));
+  await run(commit("kept", {}, by));
+  const request = { groupId: "left", sessionTimeoutMs: 10_000, memberId: "", protocolType: "consumer" };
+  await run(by.request(joinGroupApi, 5, { ...request, protocols: [{ name: "range", metadata: Buffer.alloc(0) }] }));
+  const groupIds = async () => (await run(by.request(listGroupsApi, 2, {}))).groups.map(({ groupId }) => groupId);
+
+  const atFirst = await groupIds();
+  await clock.advance(600_000);
+  const later = await groupIds();
+  const offset = await run(committed("kept", by));
+  await clock.advance(2 * 3_600_000);
+
+  assert.deepEqual(atFirst.sort(), ["kept", "left"]);
+  assert.deepEqual(later, ["kept"]);
+  assert.equal(offset[0], 5n);
+  assert.deepEqual(await groupIds(), []);
+  by.close();
 });

@@ -279,6 +279,8 @@ export class GroupCoordinator {
     const oldestMs = this.#parts.clock.timestampMs() - this.#parts.options.offsetsRetentionMs;
     for (const [groupId, entry] of [...this.#groups]) {
       const { group, offsets } = entry;
+      // Made for a member that never came back with its id.
+      if (group.isUnused && offsets.size === 0) this.#groups.delete(groupId);
       if (!group.isVacant || group.stateTimestampMs > oldestMs) continue;
       const expired: GroupRecord[] = [];
       for (const [topic, partitions] of offsets) {
@@ -287,7 +289,7 @@ export class GroupCoordinator {
         }
       }
       await this.#store(expired);
-      if (offsets.size === 0 && group.isVacant) await this.#forget(groupId, entry);
+      if (offsets.size === 0 && group.isVacant && !group.isUnused) await this.#forget(groupId, entry);
     }
   }
 

@@ -160,6 +160,11 @@ export class Group {
     return [...this.#members.values()];
   }
 
+  /** Nobody ever came in: there is nothing of it on the disk. */
+  get isUnused(): boolean {
+    return this.#generationId === 0 && this.isVacant;
+  }
+
   /** Nobody in it and nobody on the way. */
   get isVacant(): boolean {
     return this.#members.size === 0 && this.#pending.size === 0;
