@@ -14,6 +14,7 @@ import {
 import type { ProducerBatch, ProducerState } from "../producer-state.ts";
 import { endOfBatches } from "./batch-scanner.ts";
 import { type AppendOrigin, validateBatch } from "./batch-validation.ts";
+import { larger, smaller } from "./bigints.ts";
 import { CoalescedTask } from "./coalesced-task.ts";
 import { compactSegments } from "./compaction.ts";
 import { LEADER_EPOCH_FILE, partitionDirectoryName } from "./file-names.ts";
@@ -780,14 +781,4 @@ function indexOfSegment(segments: readonly Segment[], offset: bigint): number {
 async function decodeRecords(batch: Buffer): Promise<DecodedRecord[]> {
   await loadCodec(readBatchHeader(batch).compression);
   return readRecords(batch, DECOMPRESSED_LIMIT_BYTES);
-}
-
-function smaller(a: bigint, b: bigint): bigint {
-  if (a < b) return a;
-  return b;
-}
-
-function larger(a: bigint, b: bigint): bigint {
-  if (a > b) return a;
-  return b;
 }

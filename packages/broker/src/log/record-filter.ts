@@ -12,14 +12,17 @@ import {
   crc32c,
   decompress,
   loadCodec,
+  MAX_TIMESTAMP_AT,
   RECORD_COUNT_AT,
   Reader,
   readBatchHeader,
 } from "@millrace/protocol";
+import { larger } from "./bigints.ts";
 
 /** The batch's base timestamp is the time from which on its tombstones may go. Source: KIP-534. */
 const DELETE_HORIZON_BIT = 1 << 6;
 const DECOMPRESSED_LIMIT_BYTES = 100 * 1024 * 1024;
+const NO_TIMESTAMP = -1n;
 const NO_RECORDS = Buffer.alloc(0);
 
 /** One record as it stands in its batch. */
@@ -105,12 +108,21 @@ export async function withRecords(
   const result = Buffer.concat([batch.subarray(0, BATCH_HEADER_BYTES), stored]);
   result.writeInt32BE(result.length - BATCH_PREFIX_BYTES, BATCH_LENGTH_AT);
   result.writeInt32BE(records.length, RECORD_COUNT_AT);
+  // Those of Kafka's cleaner: what is left counts, and nothing counts as no time at all.
+  if (records.length === 0) result.writeBigInt64BE(NO_TIMESTAMP, BASE_TIMESTAMP_AT);
+  result.writeBigInt64BE(maxTimestampOf(header, records), MAX_TIMESTAMP_AT);
   if (deleteHorizonMs !== null) {
     result.writeInt16BE(header.attributes | DELETE_HORIZON_BIT, ATTRIBUTES_AT);
     result.writeBigInt64BE(deleteHorizonMs, BASE_TIMESTAMP_AT);
   }
   result.writeUInt32BE(crc32c(result.subarray(ATTRIBUTES_AT)), CRC_AT);
   return result;
+}
+
+function maxTimestampOf(header: BatchHeader, records: readonly RawRecord[]): bigint {
+  if (records.length === 0) return NO_TIMESTAMP;
+  if (header.timestampType === "LogAppendTime") return header.maxTimestamp;
+  return records.map(({ timestampDelta }) => header.baseTimestamp + timestampDelta).reduce(larger, NO_TIMESTAMP);
 }
 
 function withTimestampDelta(record: RawRecord, timestampDelta: bigint): Buffer {

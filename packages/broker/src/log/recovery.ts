@@ -3,6 +3,7 @@
 import type { Clock } from "@millrace/base";
 import type { BatchHeader } from "@millrace/protocol";
 import { ProducerState } from "../producer-state.ts";
+import { larger } from "./bigints.ts";
 import { finishSwap, parseSwapFileName } from "./compaction.ts";
 import {
   CLEANED_SUFFIX,
@@ -245,9 +246,4 @@ function offsetsIn(names: readonly string[], suffix: string): bigint[] {
     if (offset !== null) offsets.push(offset);
   }
   return offsets.sort((a, b) => (a < b ? -1 : 1));
-}
-
-function larger(a: bigint, b: bigint): bigint {
-  if (a > b) return a;
-  return b;
 }
