@@ -6,7 +6,7 @@ void import("./build.mjs").then((tools) => tools.runMain(() => bench(tools)));
 
 async function bench({ build, installIn, root }) {
   const { spawnSync } = await import("node:child_process");
-  build();
+  build("packages/millrace");
   installIn(`${root}/bench`);
   const { status } = spawnSync(process.execPath, [`${root}/bench/bench.mjs`, ...process.argv.slice(2)], {
     stdio: "inherit",

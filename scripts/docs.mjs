@@ -224,7 +224,7 @@ function cell(text) {
 
 if (isMain(import.meta.url)) {
   await runMain(async () => {
-    build();
+    build("packages/millrace");
     for (const [path, text] of Object.entries(await renderDocs())) writeFileSync(join(root, path), text);
   });
 }
