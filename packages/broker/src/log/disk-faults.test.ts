@@ -132,6 +132,22 @@ describe("a failed fdatasync", () => {
     assert.deepEqual(await fixture.readAll(), numbered(["a", "b"]));
   });
 
+  test("fails what was appended in the same moment too, and the log can still be closed", async () => {
+    const { disk, fixture, clock } = await openOnFaultyDisk();
+    let late: Promise<void> | undefined;
+    disk.faults.onSync = () => {
+      late = fixture.append(["late"]).flushed;
+      throw diskError("EIO");
+    };
+
+    const early = fixture.append(["early"]).flushed;
+    const results = await clock.runUntil(Promise.allSettled([early]), 100);
+    const lateResults = await clock.runUntil(Promise.allSettled([late]), 100);
+
+    assert.deepEqual([results[0]?.status, lateResults[0]?.status], ["rejected", "rejected"]);
+    await clock.runUntil(fixture.log.close(), 100);
+  });
+
   test("keeps the broker from calling its shutdown clean", async () => {
     const { fixture, clock } = await failSync();
 

@@ -125,7 +125,9 @@ export class LogFlusher {
 
   applyPolicy(policy: FlushPolicy): void {
     this.#policy = policy;
-    if (this.#dirtySegments.length > 0) this.#startSync();
+    // Out of mode "always", the next group is readable at once, and with it all before it.
+    if (policy.flush !== "always") for (const group of this.#unsynced) this.#makeReadable(group);
+    this.#startSync();
   }
 
   /** Queues a batch that has its place in the segment. Returns the group that it shares its fate with. */
@@ -146,7 +148,8 @@ export class LogFlusher {
       this.#isWriteScheduled = true;
       this.#clock.defer(() => {
         this.#isWriteScheduled = false;
-        this.#writing ??= this.#writeQueued();
+        // A failed sync may have taken the queue in the meantime.
+        if (this.#queued.length > 0) this.#writing ??= this.#writeQueued();
       });
     }
     return group;
@@ -232,7 +235,7 @@ export class LogFlusher {
   }
 
   #makeReadable(group: FlushGroup): void {
-    // After a change of the mode a group may be synced behind one that was readable at once.
+    // After a change of the mode it may be readable already when it is synced.
     if (group.endOffset <= this.#readableOffset) return;
     this.#readableOffset = group.endOffset;
     group.segment.makeReadable(group.position + group.sizeBytes);
@@ -249,7 +252,7 @@ export class LogFlusher {
   #startSync(): void {
     this.#syncTimer?.cancel();
     this.#syncTimer = null;
-    if (!this.#isFailed) this.#syncing ??= this.#syncDirty();
+    if (!this.#isFailed && this.#dirtySegments.length > 0) this.#syncing ??= this.#syncDirty();
   }
 
   async #syncDirty(): Promise<void> {
@@ -272,6 +275,7 @@ export class LogFlusher {
       for (const group of groups) group.settleFlushed();
     } while (this.#unsynced.length > 0);
     this.#syncing = null;
+    if (this.#policy.flush === "interval" && this.#dirtySegments.length > 0) this.#syncLater();
   }
 
   /** After a failed fdatasync the kernel may have dropped the bytes and forgotten that it had them: no second try. */

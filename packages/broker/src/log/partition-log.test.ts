@@ -11,6 +11,7 @@ import {
   recordBatch,
   waitUntil,
 } from "@millrace/testing";
+import { defaultLogSettings } from "./log-settings.ts";
 
 const letters = (count: number) => Array.from({ length: count }, (_, index) => `value ${index}`);
 const code = (expected: string) => (error: unknown) => error instanceof KafkaError && error.code === expected;
@@ -136,6 +137,19 @@ describe("appending", () => {
       assert.equal(fixture.log.highWatermark, 1n);
     });
   }
+
+  test("shows all that is written as soon as its flush mode no longer waits for the disk", async () => {
+    const disk = new FaultyFileSystem(new MemoryFileSystem());
+    const settings = { ...defaultLogSettings, segmentBytes: 200, messageTimestampAfterMaxMs: -1 };
+    const fixture = await LogFixture.open({ fileSystem: disk, settings, tailCacheBytes: 0 });
+    disk.faults.onSync = () => new Promise(() => {});
+    for (const value of ["a", "b", "c", "d"]) await fixture.append([value], {}, 1).acknowledged;
+    assert.equal(fixture.log.highWatermark, 0n);
+
+    fixture.log.applySettings({ ...settings, flush: "os" });
+
+    assert.deepEqual(await fixture.readAll(), numbered(["a", "b", "c", "d"]));
+  });
 
   test("syncs in flush mode interval when the time has come, or the bytes", async () => {
     const clock = new VirtualClock();
