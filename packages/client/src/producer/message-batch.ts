@@ -25,6 +25,8 @@ export interface MessageBatchParts {
   readonly ordinal: number;
   /** Before compression. */
   readonly sizeBytes: number;
+  /** Its records are stored together or not at all: it may not be split. */
+  readonly isWhole?: boolean;
   /** Gives back what the batch holds of the producer's memory. isReusable: nobody can be reading it any more. */
   readonly release: (options: { readonly isReusable: boolean }) => void;
 }
@@ -54,6 +56,7 @@ export class MessageBatch {
   readonly ordinal: number;
   readonly sizeBytes: number;
   readonly recordCount: number;
+  readonly isWhole: boolean;
   readonly #records: BatchRecords;
   readonly #release: MessageBatchParts["release"];
   readonly #settledListeners: (() => void)[] = [];
@@ -74,6 +77,7 @@ export class MessageBatch {
     this.createdAtMs = parts.createdAtMs;
     this.ordinal = parts.ordinal;
     this.sizeBytes = parts.sizeBytes;
+    this.isWhole = parts.isWhole ?? false;
     this.recordCount = parts.records.completions.length;
     this.#records = parts.records;
     this.#release = parts.release;

@@ -99,10 +99,11 @@ export const producerOptions = defineOptions(
       doc: "A retry writes no record twice and changes no order. Needs acks=all; off by itself where acks is set to less.",
     }),
     batchSize: sizeBytes({
-      default: 16 * 1024,
+      // Kafka's is 16 KiB. With values of 1 KB that is 15 records a batch; 64 KiB doubles what one thread sends (docs/PERFORMANCE.md).
+      default: 64 * 1024,
       min: 1024,
       kafka: "batch.size",
-      doc: "Most bytes of one batch, before compression. A larger record gets a batch of its own.",
+      doc: "Most bytes of one batch, as it is expected to be after compression. A bound, not an allocation: small batches take little memory. A larger record gets a batch of its own.",
     }),
     lingerMs: millis({
       default: 0,

@@ -11,8 +11,12 @@ import type { StickyCandidate } from "./partitioners.ts";
 export interface OpenBatch {
   readonly builder: RecordBatchBuilder;
   readonly codecId: number;
+  /** How large it may become, before compression. */
+  readonly limitBytes: number;
   readonly completions: RecordCompletion[];
   readonly timestampsMs: number[];
+  /** Its records are stored together or not at all: never to be split. */
+  readonly isWhole: boolean;
   /** Null as long as all slots are 0. */
   slots: number[] | null;
   /** When its first record came, on the monotonic clock. */

@@ -384,7 +384,7 @@ export class ProducerBatchExecutor {
         this.#sequenceRefused(queue, batch, error);
         return;
       case "MESSAGE_TOO_LARGE":
-        if (batch.recordCount > 1 && !batch.isSettled) {
+        if (batch.recordCount > 1 && !batch.isSettled && !batch.isWhole) {
           this.#split(queue, batch);
           return;
         }
@@ -500,6 +500,7 @@ export class ProducerBatchExecutor {
   /** The same records in smaller batches, in their old sequence and their old place. No attempt is charged. */
   #split(queue: PartitionQueue, batch: MessageBatch): void {
     queue.landed(batch);
+    this.#parts.manager.distrustRatio(batch);
     const parts = splitBatch(batch, this.#options.batchSize);
     for (const part of parts) queue.retryLater(part);
     this.#parts.counters.batchSplit();

@@ -1,13 +1,15 @@
 /** ProducerBatchManager: gathers records into batches, one open batch a partition, within a bound of memory. Kafka's term: RecordAccumulator. */
 
-import type { Clock, Random } from "@millrace/base";
+import { assert, type Clock, type Random } from "@millrace/base";
 import {
   BATCH_HEADER_BYTES,
   compress,
   compressionById,
+  compressionId,
   compressSync,
   KafkaError,
   RecordBatchBuilder,
+  readBatchHeader,
   recordSizeLimitBytes,
 } from "@millrace/protocol";
 import { RecordTooLargeError } from "../errors.ts";
@@ -16,7 +18,7 @@ import { createMessageBatch, type MessageBatch } from "./message-batch.ts";
 import type { OpenBatch, PartitionQueue } from "./partition-queue.ts";
 import { type BoundPartitioner, STICKY, StickyPartition } from "./partitioners.ts";
 import type { SerializedRecord } from "./record-serializer.ts";
-import { SlabPool } from "./slab-pool.ts";
+import { BatchMemory, SlabPool } from "./slab-pool.ts";
 import { TopicQueues } from "./topic-queues.ts";
 import { WaitingRecords } from "./waiting-records.ts";
 
@@ -24,6 +26,11 @@ import { WaitingRecords } from "./waiting-records.ts";
 const FIRST_SLAB_BYTES = 1024;
 /** Above this a batch is compressed off the event loop: below, the way there and back costs more than it saves. */
 const OFF_LOOP_COMPRESSION_BYTES = 64 * 1024;
+/** However well a topic compresses, no batch holds more than this before compression. */
+const UNCOMPRESSED_LIMIT_BYTES = 512 * 1024;
+/** Nor more than this share of bufferMemory, so that several partitions have room. */
+const BUFFER_SHARES = 16;
+const NO_CODEC_ID = 0;
 /** One batch as it stands; its records may still become more while it is open. */
 export interface BatchPreview {
   readonly topic: string;
@@ -140,7 +147,7 @@ export class ProducerBatchManager {
     let partition = record.partition;
     if (partition === null) {
       try {
-        partition = this.#parts.partitioner.partition(topic, record.key, record.keySizeBytes, record.value);
+        partition = this.#partitionOf(topic, record);
       } catch (error) {
         const message = `partitioner, topic ${topic.name}: ${error instanceof Error ? error.message : String(error)}`;
         failRecord(record.completion, new KafkaError("INVALID_PARTITIONS", message, { cause: error }), record.slot);
@@ -164,6 +171,61 @@ export class ProducerBatchManager {
     return null;
   }
 
+  #partitionOf(topic: TopicQueues, record: SerializedRecord): number {
+    const partitioner = record.partitioner ?? this.#parts.partitioner;
+    return partitioner.partition(topic, record.key, record.keySizeBytes, record.value);
+  }
+
+  /**
+   * Puts all records into one batch of one partition, which no broker stores in part and nobody splits.
+   *
+   * Returns why that cannot be, with nothing appended and no completion told; null if they are on their way or have
+   * failed together. They do not wait for memory: where there is none they fail with BUFFER_EXHAUSTED.
+   */
+  addWhole(topic: TopicQueues, records: readonly SerializedRecord[]): string | null {
+    topic.isUsed = true;
+    let partition: number | null = null;
+    let neededBytes = BATCH_HEADER_BYTES;
+    for (const record of records) {
+      const chosen = record.partition ?? this.#partitionOf(topic, record);
+      if (chosen !== STICKY && partition !== null && chosen !== partition) {
+        return `its records belong to partitions ${partition} and ${chosen}`;
+      }
+      if (chosen !== STICKY) partition = chosen;
+      neededBytes += recordSizeLimitBytes(record.keySizeBytes, record.value, record.headers);
+    }
+    const limitBytes = Math.min(this.#options.maxRequestSize, this.#options.bufferMemory);
+    if (neededBytes > limitBytes) return `its records take up to ${neededBytes} bytes; a batch holds ${limitBytes}`;
+    const queue = topic.queues[partition ?? topic.sticky.current(topic.queues)];
+    if (queue === undefined) return `there is no partition ${partition}; ${topic.name} has ${topic.partitionCount}`;
+    const failure = this.#appendWhole(queue, records, neededBytes);
+    if (failure !== null) for (const { completion, slot } of records) failRecord(completion, failure, slot);
+    return null;
+  }
+
+  #appendWhole(queue: PartitionQueue, records: readonly SerializedRecord[], neededBytes: number): KafkaError | null {
+    const refusal = this.#parts.refusalOf(queue);
+    if (refusal !== null) return refusal;
+    const slab = this.isBlocked ? null : this.#pool.acquire(neededBytes);
+    if (slab === null) return new BufferExhaustedError(0, this.#options.bufferMemory);
+    const codecId = records[0]?.codecId ?? 0;
+    const before = queue.open[codecId] ?? null;
+    if (before !== null) this.#seal(queue, before);
+    const open: OpenBatch = {
+      builder: new RecordBatchBuilder(slab, neededBytes),
+      codecId,
+      completions: [],
+      timestampsMs: [],
+      slots: null,
+      isWhole: true,
+      createdAtMs: this.#parts.clock.nowMs(),
+    };
+    for (const record of records) encode(open, record);
+    this.#seal(queue, open);
+    this.#parts.onRecords(queue, true);
+    return null;
+  }
+
   /** Makes room, in a larger slab or in a new batch, and appends. */
   #appendWithRoom(topic: TopicQueues, queue: PartitionQueue, record: SerializedRecord): boolean {
     const recordBytes = recordSizeLimitBytes(record.keySizeBytes, record.value, record.headers);
@@ -175,14 +237,14 @@ export class ProducerBatchManager {
     const open = queue.open[record.codecId] ?? null;
     if (open !== null) {
       const neededBytes = open.builder.sizeBytes + recordBytes;
-      if (neededBytes <= this.#options.batchSize) {
-        if (!this.#grow(open, neededBytes)) return false;
+      // Without memory for a larger slab it leaves as it is, and the record may still find room for a small one.
+      if (neededBytes <= open.limitBytes && this.#grow(open, neededBytes)) {
         const before = open.builder.sizeBytes;
         encode(open, record);
         if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
         return true;
       }
-      this.#seal(queue, open);
+      this.#seal(topic, queue, open);
       this.#parts.onRecords(queue, true);
       if (record.partition === null && topic.sticky.isDone) {
         // The batch is full and the topic has given this partition its share: the record starts a batch elsewhere.
@@ -195,15 +257,18 @@ export class ProducerBatchManager {
 
   #appendToNew(topic: TopicQueues, queue: PartitionQueue, record: SerializedRecord, recordBytes: number): boolean {
     const neededBytes = BATCH_HEADER_BYTES + recordBytes;
-    const wantedBytes = Math.max(neededBytes, Math.min(queue.slabHintBytes, this.#options.batchSize), FIRST_SLAB_BYTES);
+    const limitBytes = Math.max(this.#batchLimitBytes(topic, record.codecId), neededBytes);
+    const wantedBytes = Math.max(neededBytes, Math.min(queue.slabHintBytes, limitBytes), FIRST_SLAB_BYTES);
     const slab = this.#pool.acquire(wantedBytes) ?? this.#pool.acquire(neededBytes);
     if (slab === null) return false;
     const open: OpenBatch = {
-      builder: new RecordBatchBuilder(slab, Math.max(this.#options.batchSize, neededBytes)),
+      builder: new RecordBatchBuilder(slab, limitBytes),
       codecId: record.codecId,
+      limitBytes,
       completions: [],
       timestampsMs: [],
       slots: null,
+      isWhole: false,
       createdAtMs: this.#parts.clock.nowMs(),
     };
     encode(open, record);
@@ -214,11 +279,19 @@ export class ProducerBatchManager {
     return true;
   }
 
+  /** What fills batchSize once it is compressed, as far as the topic's batches so far tell. */
+  #batchLimitBytes(topic: TopicQueues, codecId: number): number {
+    const { batchSize, bufferMemory } = this.#options;
+    if (codecId === NO_CODEC_ID) return batchSize;
+    const limitBytes = Math.max(batchSize, Math.min(UNCOMPRESSED_LIMIT_BYTES, bufferMemory / BUFFER_SHARES));
+    return Math.min(batchSize / topic.ratios.ratioOf(codecId), limitBytes);
+  }
+
   #grow(open: OpenBatch, neededBytes: number): boolean {
     const old = open.builder.slab;
-    const slab = this.#pool.acquire(Math.min(Math.max(neededBytes, old.length * 2), this.#options.batchSize));
+    const slab = this.#pool.acquire(Math.min(Math.max(neededBytes, old.length * 2), open.limitBytes));
     if (slab === null) return false;
-    open.builder.moveTo(slab, this.#options.batchSize);
+    open.builder.moveTo(slab, open.limitBytes);
     this.#pool.release(old, { isReusable: true });
     return true;
   }
@@ -236,7 +309,16 @@ export class ProducerBatchManager {
 
   /** Seals what is open in the queue: it joins the sealed batches, behind those that are there. */
   sealOpen(queue: PartitionQueue): void {
-    for (const open of queue.open) if (open) this.#seal(queue, open);
+    const topic = this.#topics.get(queue.topic);
+    assert(topic !== undefined, `the queue of ${queue.topic} has its topic`);
+    for (const open of queue.open) if (open) this.#seal(topic, queue, open);
+  }
+
+  /** The broker would not take a batch of this topic: the next ones are filled for the worst case. */
+  distrustRatio(batch: MessageBatch): void {
+    if (batch.payload === null) return;
+    const codecId = compressionId(readBatchHeader(batch.payload).compression);
+    this.#topics.get(batch.topic)?.ratios.distrust(codecId);
   }
 
   /** Seals every open batch. The sealed ones of all partitions, oldest first in each; the documents' name. */
@@ -251,13 +333,13 @@ export class ProducerBatchManager {
     return batches;
   }
 
-  #seal(queue: PartitionQueue, open: OpenBatch): void {
+  #seal(topic: TopicQueues, queue: PartitionQueue, open: OpenBatch): void {
     queue.open[open.codecId] = null;
     queue.isDue = false;
     const { builder, completions, slots, timestampsMs } = open;
-    const { slab } = builder;
+    const memory = new BatchMemory(this.#pool, builder.slab);
     queue.slabHintBytes = builder.sizeBytes;
-    const payload = this.#encodePayload(builder, open.codecId);
+    const payload = this.#encodePayload(topic, open, memory);
     const batch = createMessageBatch({
       topic: queue.topic,
       partition: queue.partition,
@@ -266,8 +348,9 @@ export class ProducerBatchManager {
       createdAtMs: open.createdAtMs,
       ordinal: this.#sealedCount++,
       sizeBytes: builder.sizeBytes,
+      isWhole: open.isWhole,
       release: (options) => {
-        this.#pool.release(slab, options);
+        memory.release(options);
         this.#waiting.admit((topic, record) => this.#append(topic, record));
       },
     });
@@ -281,13 +364,19 @@ export class ProducerBatchManager {
   }
 
   /** Compressed where that makes it smaller; what does not shrink goes as it is and saves its readers the work. */
-  #encodePayload(builder: RecordBatchBuilder, codecId: number): Buffer | Promise<Buffer> {
+  #encodePayload(topic: TopicQueues, open: OpenBatch, memory: BatchMemory): Buffer | Promise<Buffer> {
+    const { builder, codecId } = open;
     const type = compressionById(codecId) ?? "none";
     if (type === "none") return builder.seal(null);
     const { records } = builder;
     const level = this.#options.compressionLevel ?? undefined;
-    const sealWith = (compressed: Buffer) =>
-      compressed.length < records.length ? builder.seal({ records: compressed, codecId }) : builder.seal(null);
+    const sealWith = (compressed: Buffer) => {
+      topic.ratios.observe(codecId, compressed.length, records.length);
+      if (compressed.length >= records.length) return builder.seal(null);
+      const payload = builder.seal({ records: compressed, codecId });
+      memory.moveOut(payload.length);
+      return payload;
+    };
     if (records.length < OFF_LOOP_COMPRESSION_BYTES) return sealWith(compressSync(type, records, level));
     return compress(type, records, level).then(sealWith, () => builder.seal(null));
   }

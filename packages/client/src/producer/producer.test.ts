@@ -592,6 +592,16 @@ test("with a circuit breaker, sends to a broker that is away fail at once, and g
   assert.deepEqual(log.values("orders-0"), ["first", "waiting", "back"]);
 });
 
+test("batches of a topic that compresses well are filled for the size they will have", async () => {
+  await warm({ compressionType: "gzip", batchSize: 4096, maxInFlight: 1 });
+
+  for (let round = 0; round < 60; round++) await soon(Promise.all(sendAll(100, () => "the same again ".repeat(10))));
+
+  const largest = Math.max(...log.requests.flat().map(({ recordCount }) => recordCount));
+  assert.ok(largest * 150 > 3 * 4096, `at most ${largest} records of 150 bytes were in a batch`);
+  assert.equal(producer.metrics().bufferBytes, 0);
+});
+
 test("a leader that moves takes the partition's records with it", async () => {
   const other = await ScriptedBroker.listen(network);
   log.serve(other);

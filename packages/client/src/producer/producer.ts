@@ -16,6 +16,7 @@ import { bindPartitioner } from "./partitioners.ts";
 import { ProducerBatchExecutor } from "./producer-batch-executor.ts";
 import { type BatchPreview, ProducerBatchManager } from "./producer-batch-manager.ts";
 import { type ProducerRecord, RecordMetadata } from "./record.ts";
+import { type RecordRun, RunRecord } from "./record-run.ts";
 import { RecordSerializer, type SerializedRecord, withOwnKey } from "./record-serializer.ts";
 import { createRecordWritable } from "./record-writable.ts";
 import type { TopicQueues } from "./topic-queues.ts";
@@ -62,6 +63,11 @@ const PREPARING_LIMIT = 100_000;
  *                                BufferTimeoutManager     CallbackManager, promises
  */
 export class Producer {
+  static {
+    sendRun = (producer, run) => producer.#sendRun(run);
+    sendWholeRun = (producer, run) => producer.#sendWholeRun(run);
+  }
+
   readonly #options: ProducerOptions;
   readonly #cluster: Cluster;
   readonly #serializer: RecordSerializer;
@@ -207,6 +213,60 @@ export class Producer {
       this.#accept(record, completion, slot, codecId, null);
     }
     return completion.promise;
+  }
+
+  #sendRun(run: RecordRun): void | Promise<void> {
+    const codecId = compressionId(run.compressionType);
+    const topic = this.#manager.topic(run.topic);
+    if (topic?.isKnown !== true || !this.#loadedCodecs.has(codecId)) {
+      return this.#prepareRun(run, codecId).then((ready) => ready && this.#appendRun(ready, run, codecId));
+    }
+    this.#appendRun(topic, run, codecId);
+  }
+
+  #appendRun(topic: TopicQueues, run: RecordRun, codecId: number): void {
+    if (this.#closing !== null) {
+      failRun(run, new ClosedError("send"));
+      return;
+    }
+    const record = new RunRecord(run, codecId);
+    for (let index = 0; index < run.recordCount; index++) {
+      record.slot = index;
+      if (run.fill(index, record)) this.#manager.addMessage(topic, record);
+    }
+  }
+
+  async #sendWholeRun(run: RecordRun): Promise<string | null> {
+    const codecId = compressionId(run.compressionType);
+    const topic = await this.#prepareRun(run, codecId);
+    if (topic === null) return null;
+    const records: RunRecord[] = [];
+    for (let index = 0; index < run.recordCount; index++) {
+      const record = new RunRecord(run, codecId);
+      record.slot = index;
+      if (run.fill(index, record)) records.push(record);
+    }
+    return this.#manager.addWhole(topic, records);
+  }
+
+  /** What the run needs to be appended; null if that cannot be had: its records have failed then. */
+  async #prepareRun(run: RecordRun, codecId: number): Promise<TopicQueues | null> {
+    const { clock, maxBlockMs, allowAutoTopicCreation } = this.#options;
+    const deadlineMs = clock.nowMs() + maxBlockMs;
+    try {
+      if (this.#closing !== null) throw new ClosedError("send");
+      if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, run.compressionType);
+      const known = this.#manager.topic(run.topic);
+      if (known?.isKnown === true) return known;
+      const metadata = await this.#cluster.metadata.fetchTopic(run.topic, { allowAutoTopicCreation, deadlineMs });
+      const topic = this.#manager.topic(run.topic) ?? this.#manager.addTopic(run.topic);
+      this.#update(topic, metadata);
+      topic.isKnown = true;
+      return topic;
+    } catch (error) {
+      failRun(run, toKafkaError(error, "METADATA_TIMEOUT", `topic ${run.topic}`));
+      return null;
+    }
   }
 
   /**
@@ -476,6 +536,22 @@ export class Producer {
   writable(): Writable {
     return createRecordWritable(this);
   }
+}
+
+/**
+ * Sends a run, for siblings only. Never rejects: each record's fate goes to the run's completion. Resolves, or returns,
+ * once all were handed to the accumulator.
+ */
+export let sendRun: (producer: Producer, run: RecordRun) => void | Promise<void>;
+
+/**
+ * Sends a run as one batch of one partition, which is stored whole or not at all. Resolves with null, or with why that
+ * cannot be: then nothing was sent and no completion told.
+ */
+export let sendWholeRun: (producer: Producer, run: RecordRun) => Promise<string | null>;
+
+function failRun(run: RecordRun, error: KafkaError): void {
+  for (let index = 0; index < run.recordCount; index++) run.completion.fail(error, index);
 }
 
 function abortedError(record: ProducerRecord, signal: AbortSignal | undefined): KafkaError {

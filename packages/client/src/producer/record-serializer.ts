@@ -4,6 +4,7 @@ import type { Clock } from "@millrace/base";
 import { type RecordHeader, writeText } from "@millrace/protocol";
 import { SerializationError, toKafkaError } from "../errors.ts";
 import type { RecordCompletion } from "./completion.ts";
+import type { BoundPartitioner } from "./partitioners.ts";
 import { normalizeHeaders, type ProducerRecord } from "./record.ts";
 import { passTextOrBytes, type SerializationContext, type Serializer } from "./serializers.ts";
 
@@ -22,6 +23,8 @@ export interface SerializedRecord {
   readonly slot: number;
   /** Told once the record has its place in a batch. */
   readonly onBuffered: (() => void) | null;
+  /** Instead of the producer's own; null leaves it to that. */
+  readonly partitioner: BoundPartitioner | null;
 }
 
 export interface RecordSerializerOptions {
@@ -134,6 +137,7 @@ export class RecordSerializer {
       completion,
       slot,
       onBuffered,
+      partitioner: null,
     };
   }
 
@@ -153,10 +157,10 @@ export class RecordSerializer {
   }
 }
 
-/** The record with memory of its own for its key, so that it can wait. */
+/** The record as an object of its own, with memory of its own for its key, so that it can wait. */
 export function withOwnKey(record: SerializedRecord): SerializedRecord {
-  if (record.key === null) return record;
-  return { ...record, key: Uint8Array.prototype.slice.call(record.key, 0, record.keySizeBytes) };
+  const { key, keySizeBytes } = record;
+  return { ...record, key: key === null ? null : Uint8Array.prototype.slice.call(key, 0, keySizeBytes) };
 }
 
 /**

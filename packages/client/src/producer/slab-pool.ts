@@ -36,12 +36,43 @@ export class SlabPool {
     return this.#freeBySize.get(slabBytes)?.pop() ?? Buffer.allocUnsafeSlow(slabBytes);
   }
 
+  /** Counts bytes that are not in a slab; with a minus, no more. */
+  hold(sizeBytes: number): void {
+    this.#usedBytes += sizeBytes;
+  }
+
   release(slab: Buffer, options: { readonly isReusable: boolean }): void {
     this.#usedBytes -= slab.length;
     if (!options.isReusable) return;
     const free = this.#freeBySize.get(slab.length);
     if (free === undefined) this.#freeBySize.set(slab.length, [slab]);
     else if (free.length < FREE_SLABS_LIMIT) free.push(slab);
+  }
+}
+
+/** What one batch holds of the pool: its slab, until its bytes stand elsewhere, compressed; then as many as those are. */
+export class BatchMemory {
+  readonly #pool: SlabPool;
+  #slab: Buffer | null;
+  #heldBytes = 0;
+
+  constructor(pool: SlabPool, slab: Buffer) {
+    this.#pool = pool;
+    this.#slab = slab;
+  }
+
+  /** The slab is free; the batch's bytes are others, sizeBytes of them. */
+  moveOut(sizeBytes: number): void {
+    if (this.#slab === null) return;
+    this.#pool.release(this.#slab, { isReusable: true });
+    this.#pool.hold(sizeBytes);
+    this.#slab = null;
+    this.#heldBytes = sizeBytes;
+  }
+
+  release(options: { readonly isReusable: boolean }): void {
+    if (this.#slab === null) this.#pool.hold(-this.#heldBytes);
+    else this.#pool.release(this.#slab, options);
   }
 }
 

@@ -1,5 +1,6 @@
 /** TopicQueues: the partition queues of one topic, and what partitioners see of it. */
 
+import { CompressionRatios } from "./compression-ratios.ts";
 import { PartitionQueue } from "./partition-queue.ts";
 import type { PartitionedTopic, StickyPartition } from "./partitioners.ts";
 
@@ -7,6 +8,7 @@ import type { PartitionedTopic, StickyPartition } from "./partitioners.ts";
 export class TopicQueues implements PartitionedTopic {
   readonly name: string;
   readonly sticky: StickyPartition;
+  readonly ratios = new CompressionRatios();
   queues: readonly PartitionQueue[] = [];
   /** Its metadata is there: records can be appended at once. */
   isKnown = false;
