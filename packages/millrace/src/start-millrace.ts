@@ -69,8 +69,11 @@ export async function startMillrace(config: MillraceConfig = {}): Promise<Millra
 
   const close = async () => {
     // The gateway first: what it has taken is still to be written.
-    await gateway.close();
-    await broker?.close();
+    try {
+      await gateway.close();
+    } finally {
+      await broker?.close();
+    }
   };
   return {
     kafka: broker?.address ?? null,

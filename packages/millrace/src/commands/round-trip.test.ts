@@ -10,9 +10,11 @@ import {
   serveMillrace,
   type TemporaryFolder,
   temporaryFolder,
+  waitUntil,
 } from "@millrace/testing";
 
 const EARTHQUAKES = fileURLToPath(new URL("../../../../examples/earthquakes.ndjson", import.meta.url));
+const FREE_PORTS = ["--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"];
 const BIN = fileURLToPath(new URL("../../bin/millrace.cjs", import.meta.url));
 
 let folder: TemporaryFolder;
@@ -21,8 +23,7 @@ let environment: Record<string, string>;
 
 before(async () => {
   folder = await temporaryFolder();
-  const words = ["--data-dir", join(folder.path, "data"), "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"];
-  server = await serveMillrace(words);
+  server = await serveMillrace(["--data-dir", join(folder.path, "data"), ...FREE_PORTS]);
   environment = { MILLRACE_BROKERS: server.ready.kafka ?? "" };
 });
 
@@ -248,4 +249,32 @@ test("perf produce and perf consume measure, and tell it to people and programs"
     /^100 records written in .*\nacknowledged after: mean .* p99 .*\n( +.* – .* #+ .* %\n)+$/,
   );
   assert.equal(JSON.parse(read.stdout.toString()).recordCount, 2100);
+});
+
+test("where the broker goes away for good, produce gives up and says where", async () => {
+  const gone = await serveMillrace(["--data-dir", join(folder.path, "gone"), ...FREE_PORTS]);
+  const brokers = gone.ready.kafka ?? "";
+  const words = ["produce", "gone", "--brokers", brokers, "--delivery-timeout-ms", "1000"];
+  const child = spawn(process.execPath, [BIN, ...words], { env: { ...process.env, ...environment } });
+  const stderr: Buffer[] = [];
+  child.stderr.on("data", (bytes: Buffer) => stderr.push(bytes));
+  const ended = new Promise((resolve) => child.on("close", resolve));
+
+  child.stdin.write("one\n");
+  await waitUntil("the first record is there", async () => {
+    const { stdout } = await runMillrace(["consume", "gone", "--brokers", brokers]);
+    return stdout.toString() === "one\n";
+  });
+  await gone.stop("SIGKILL");
+  child.stdin.write("two\n");
+  // The input stays open: giving up must not wait for its end.
+  await waitUntil("a failure is told", () => stderr.length > 0);
+  child.stdin.write("three\n");
+  child.stdin.on("error", () => {});
+
+  assert.equal(await ended, 1);
+  const text = Buffer.concat(stderr).toString();
+  assert.match(text, /^millrace: line 2: .*not acknowledged after/m);
+  assert.match(text, /^millrace: the cluster takes no records; what is left of the input is not tried$/m);
+  assert.match(text, /^1 records written to gone, \d failed/m);
 });

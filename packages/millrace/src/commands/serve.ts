@@ -17,8 +17,10 @@ import {
 import { type Millrace, StartError, startMillrace } from "../start-millrace.ts";
 import { createLogger } from "../terminal/logger.ts";
 
-/** Clients get this long to take their last answers; then the process leaves, and recovery at the next start puts it right. */
-const CLOSE_LIMIT_MS = 10_000;
+/** The data dir that is none, as the broker has it. */
+const IN_MEMORY = "memory";
+/** Beyond what the HTTP API and its producers may take to close; then the process leaves, and the next start recovers. */
+const CLOSE_GRACE_MS = 5_000;
 
 export const serveCommand = defineCommand(
   {
@@ -45,7 +47,7 @@ export const serveCommand = defineCommand(
     const millrace = await start(options, io);
     announce(millrace, options, io);
     await stopped;
-    return stop(millrace, io);
+    return stop(millrace, options, io);
   },
 );
 
@@ -57,7 +59,7 @@ async function start(options: ServeOptions, io: Io): Promise<Millrace> {
       http: options.http,
       advertise: options.advertise,
       brokers: options.brokers,
-      logger: createLogger(io.stderr, options.logLevel),
+      logger: createLogger(io.stderr, options.logLevel ?? (io.stderr.isTTY ? "warn" : "info")),
       broker: brokerConfig(options),
       gateway: gatewayConfig(options),
     });
@@ -113,7 +115,7 @@ function isLoopback(host: string): boolean {
 }
 
 function announce(millrace: Millrace, options: ServeOptions, io: Io): void {
-  const dataDir = resolve(options.dataDir);
+  const dataDir = options.dataDir === IN_MEMORY ? IN_MEMORY : resolve(options.dataDir);
   if (io.stdout.isTTY) {
     io.stdout.write(banner(millrace, options, dataDir));
     return;
@@ -170,12 +172,19 @@ function waitForSignal(io: Io): Promise<void> {
   });
 }
 
-async function stop(millrace: Millrace, io: Io): Promise<number> {
+async function stop(millrace: Millrace, options: ServeOptions, io: Io): Promise<number> {
+  const limitMs = 2 * options.closeTimeoutMs + CLOSE_GRACE_MS;
   const limit = setTimeout(() => {
-    io.stderr.write(`millrace: not closed after ${CLOSE_LIMIT_MS} ms; leaving\n`);
+    io.stderr.write(`millrace: not closed after ${limitMs} ms; leaving\n`);
     process.exit(EXIT_FAILED);
-  }, CLOSE_LIMIT_MS);
-  await millrace.close();
-  clearTimeout(limit);
-  return EXIT_DONE;
+  }, limitMs);
+  try {
+    await millrace.close();
+    return EXIT_DONE;
+  } catch (error) {
+    if (error instanceof KafkaError) throw new CommandError(`not closed in order: ${error.message}`, { cause: error });
+    throw error;
+  } finally {
+    clearTimeout(limit);
+  }
 }

@@ -1,7 +1,7 @@
 /** What `millrace produce` takes. */
 
 import { choice, count, defineOptions, flag, list, millis, sizeBytes, text } from "@millrace/base";
-import { connectionEntries } from "./connection.ts";
+import { connectionEntries, connectionRules } from "./connection.ts";
 import { delimiter } from "./delimiter.ts";
 import { optional } from "./optional.ts";
 
@@ -65,6 +65,7 @@ export const produceOptions = defineOptions(
     quiet: flag({ default: false, doc: "No progress bar and no counts; errors are still told." }),
   },
   [
+    ...connectionRules,
     {
       option: "keySeparator",
       rule: "belongs to format lines, and goes with no key",

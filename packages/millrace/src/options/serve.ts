@@ -6,6 +6,7 @@ import { gatewayOptions } from "@millrace/gateway";
 import { ownVariable, sharedVariable } from "../command/arguments.ts";
 import type { OptionSection } from "../command/spec.ts";
 import { brokerList } from "./connection.ts";
+import { optional } from "./optional.ts";
 
 /** Set by serve itself: where to listen, what to listen with. */
 const brokerEntries = without(brokerOptions.entries, [
@@ -19,6 +20,7 @@ const brokerEntries = without(brokerOptions.entries, [
   "network",
   "fileSystem",
   "logger",
+  "processId",
 ]);
 const gatewayEntries = without(gatewayOptions.entries, [
   "host",
@@ -34,7 +36,7 @@ const ownEntries = {
   dataDir: text({
     default: "./millrace-data",
     typeName: "folder",
-    doc: "Where the topics are kept. Made if it is not there; one server at a time may use it.",
+    doc: "Where the topics are kept. Made if it is not there; one server at a time may use it. memory: nowhere; all is gone at the end.",
   }),
   kafka: address({
     default: "127.0.0.1:9092",
@@ -56,10 +58,12 @@ const ownEntries = {
     default: false,
     doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write.",
   }),
-  logLevel: choice(["debug", "info", "warn", "error", "silent"], {
-    default: "info",
-    doc: "What is logged, on stderr.",
-  }),
+  logLevel: optional(
+    choice(["debug", "info", "warn", "error", "silent"], {
+      default: "info",
+      doc: "What is logged, on stderr. Without it warn where that is a terminal, else info.",
+    }),
+  ),
   config: text<string | null>({
     default: null,
     typeName: "file",

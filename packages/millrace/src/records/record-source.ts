@@ -14,8 +14,8 @@ export const STDIN = "-";
 /** Records that were read together, and what could not be read as one. */
 export interface RecordChunk {
   readonly records: readonly ProducerRecord[];
-  /** Where each record stands: "line 12", "events.txt line 12". Parallel to records. */
-  readonly places: readonly string[];
+  /** Where a record stands, by its index: "line 12", "events.txt line 12". Asked for failures only. */
+  placeOf(index: number): string;
   readonly failures: readonly { readonly place: string; readonly reason: string }[];
   /** Of the input, delimiters included as far as they were read. */
   readonly sizeBytes: number;
@@ -63,24 +63,29 @@ export async function* readLines(
     let lineNumber = 0;
     for await (const lines of splitLines(chunksOf(input, stdin), delimiter)) {
       const records: ProducerRecord[] = [];
-      const places: string[] = [];
+      const lineNumbers: number[] = [];
       const failures: { place: string; reason: string }[] = [];
       let sizeBytes = 0;
       for (const line of lines) {
         lineNumber += 1;
         sizeBytes += line.length + delimiter.length;
         if (skipsBlank && isBlank(line)) continue;
-        const place = `${input.label}line ${lineNumber}`;
         try {
           records.push(readLine(line));
-          places.push(place);
+          lineNumbers.push(lineNumber);
         } catch (error) {
+          const place = placeOfLine(input, lineNumber);
           failures.push({ place, reason: error instanceof Error ? error.message : String(error) });
         }
       }
-      yield { records, places, failures, sizeBytes };
+      const placeOf = (index: number) => placeOfLine(input, lineNumbers[index]);
+      yield { records, placeOf, failures, sizeBytes };
     }
   }
+}
+
+function placeOfLine(input: Input, lineNumber: number | undefined): string {
+  return `${input.label}line ${lineNumber}`;
 }
 
 /** One record for each input. limitBytes: what a record may be; a larger file is a failure and is not read. */
@@ -92,11 +97,12 @@ export async function* readWhole(
 ): AsyncGenerator<RecordChunk> {
   for (const input of inputs) {
     const place = input.path === STDIN ? "stdin" : input.path;
+    const placeOf = () => place;
     const value = await readUpTo(chunksOf(input, stdin), limitBytes);
     if (value === null) {
       const reason = `more than ${formatBytes(limitBytes)}, the largest record that is sent (--max-request-size)`;
-      yield { records: [], places: [], failures: [{ place, reason }], sizeBytes: input.sizeBytes ?? limitBytes };
-    } else yield { records: [toRecord(value)], places: [place], failures: [], sizeBytes: value.length };
+      yield { records: [], placeOf, failures: [{ place, reason }], sizeBytes: input.sizeBytes ?? limitBytes };
+    } else yield { records: [toRecord(value)], placeOf, failures: [], sizeBytes: value.length };
   }
 }
 
