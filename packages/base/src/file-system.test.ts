@@ -83,3 +83,9 @@ function shortWriting(limitBytes: number, written: string[]): File {
     close: async () => {},
   };
 }
+
+test("a folder that cannot be made is an error, and no search without end", {
+  skip: process.platform !== "linux",
+}, async () => {
+  await assert.rejects(nodeFileSystem.makeDirectory("/proc/no-such-process/data"), { code: "ENOENT" });
+});

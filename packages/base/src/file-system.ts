@@ -2,7 +2,7 @@
 
 import { close, fdatasync, fstat, fsync, ftruncate, open, read, type Stats, write, writev } from "node:fs";
 import { mkdir, readdir, rename, rm, stat, statfs, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 
 /** One open file. Positions and sizes are bytes. Errors carry Node's code (ENOENT, ENOSPC, EIO). */
 export interface File {
@@ -122,8 +122,17 @@ export class NodeFileSystem implements FileSystem {
     return (await stat(path)).size;
   }
 
+  /** One folder at a time: Node's recursive mkdir never ends where a folder cannot be made, as below /proc (seen: 20.20, 24.21). */
   async makeDirectory(path: string): Promise<void> {
-    await mkdir(path, { recursive: true });
+    const absolute = resolve(path);
+    if (await isDirectory(absolute)) return;
+    if (dirname(absolute) !== absolute) await this.makeDirectory(dirname(absolute));
+    try {
+      await mkdir(absolute);
+    } catch (error) {
+      // Somebody else may have made it meanwhile; a file of that name is in the way.
+      if (!hasCode(error, "EEXIST") || !(await isDirectory(absolute))) throw error;
+    }
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -249,6 +258,15 @@ function call<T>(start: (done: (error: Error | null, value?: T) => void) => void
       else reject(error);
     });
   });
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return false;
+    throw error;
+  }
 }
 
 /** True for an error of Node's with this code ("ENOENT"). */
