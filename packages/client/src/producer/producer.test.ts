@@ -431,6 +431,21 @@ test("who waits longer than maxBlockMs for room is told that the buffer is full"
   assert.ok(errors.every((error) => error instanceof KafkaError && error.code === "BUFFER_EXHAUSTED"));
 });
 
+test("those who wait for room are bounded too: beyond that, a send is told at once that the buffer is full", async () => {
+  await warm({ bufferMemory: 32 * 1024, maxInFlight: 1 });
+  log.plan({ kind: "hold" });
+  const startMs = clock.nowMs();
+
+  const sent = sendAll(2000, () => "x".repeat(1000));
+  const outcomes = Promise.allSettled(sent);
+  await assertFailure(sent.at(-1) ?? Promise.resolve(), "BUFFER_EXHAUSTED", "no");
+
+  assert.ok(clock.nowMs() - startMs < 10);
+  assert.ok(producer.metrics().waitingRecords < 1000);
+  log.release();
+  await soon(outcomes);
+});
+
 test("sends to a topic that is not known yet keep their order", async () => {
   create();
 
