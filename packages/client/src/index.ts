@@ -13,7 +13,7 @@ export type { Delivery } from "./producer/completion.ts";
 export type { ProducerMetrics } from "./producer/metrics.ts";
 export type { ProducerConfig } from "./producer/options.ts";
 export type { PartitionerFunction, PartitionerObject, PartitionerType } from "./producer/partitioners.ts";
-export * from "./producer/producer.ts";
+export { Producer, type SendBatchOptions, type SendOptions, type TimeoutOptions } from "./producer/producer.ts";
 export type { BatchPreview } from "./producer/producer-batch-manager.ts";
 export { type ProducerRecord, type RecordHeaders, RecordMetadata } from "./producer/record.ts";
 export * from "./producer/serializers.ts";

@@ -12,7 +12,7 @@ import {
   readBatchHeader,
   recordSizeLimitBytes,
 } from "@millrace/protocol";
-import { RecordTooLargeError } from "../errors.ts";
+import { BufferExhaustedError, RecordTooLargeError } from "../errors.ts";
 import { failRecord, type RecordCompletion } from "./completion.ts";
 import { createMessageBatch, type MessageBatch } from "./message-batch.ts";
 import type { OpenBatch, PartitionQueue } from "./partition-queue.ts";
@@ -109,7 +109,7 @@ export class ProducerBatchManager {
   getBufferSize(): number {
     let recordCount = this.#waiting.count;
     for (const topic of this.#topics.values()) {
-      for (const queue of topic.queues) {
+      for (const queue of topic.allQueues) {
         for (const open of queue.open) recordCount += open?.builder.recordCount ?? 0;
         for (const batch of queue.sealed) recordCount += batch.recordCount;
       }
@@ -198,22 +198,28 @@ export class ProducerBatchManager {
     if (neededBytes > limitBytes) return `its records take up to ${neededBytes} bytes; a batch holds ${limitBytes}`;
     const queue = topic.queues[partition ?? topic.sticky.current(topic.queues)];
     if (queue === undefined) return `there is no partition ${partition}; ${topic.name} has ${topic.partitionCount}`;
-    const failure = this.#appendWhole(queue, records, neededBytes);
+    const failure = this.#appendWhole(topic, queue, records, neededBytes);
     if (failure !== null) for (const { completion, slot } of records) failRecord(completion, failure, slot);
     return null;
   }
 
-  #appendWhole(queue: PartitionQueue, records: readonly SerializedRecord[], neededBytes: number): KafkaError | null {
+  #appendWhole(
+    topic: TopicQueues,
+    queue: PartitionQueue,
+    records: readonly SerializedRecord[],
+    neededBytes: number,
+  ): KafkaError | null {
     const refusal = this.#parts.refusalOf(queue);
     if (refusal !== null) return refusal;
     const slab = this.isBlocked ? null : this.#pool.acquire(neededBytes);
     if (slab === null) return new BufferExhaustedError(0, this.#options.bufferMemory);
     const codecId = records[0]?.codecId ?? 0;
     const before = queue.open[codecId] ?? null;
-    if (before !== null) this.#seal(queue, before);
+    if (before !== null) this.#seal(topic, queue, before);
     const open: OpenBatch = {
       builder: new RecordBatchBuilder(slab, neededBytes),
       codecId,
+      limitBytes: neededBytes,
       completions: [],
       timestampsMs: [],
       slots: null,
@@ -221,7 +227,7 @@ export class ProducerBatchManager {
       createdAtMs: this.#parts.clock.nowMs(),
     };
     for (const record of records) encode(open, record);
-    this.#seal(queue, open);
+    this.#seal(topic, queue, open);
     this.#parts.onRecords(queue, true);
     return null;
   }
@@ -325,7 +331,7 @@ export class ProducerBatchManager {
   createBatches(): MessageBatch[] {
     const batches: MessageBatch[] = [];
     for (const topic of this.#topics.values()) {
-      for (const queue of topic.queues) {
+      for (const queue of topic.allQueues) {
         this.sealOpen(queue);
         batches.push(...queue.sealed);
       }
@@ -386,7 +392,7 @@ export class ProducerBatchManager {
     const nowMs = this.#parts.clock.nowMs();
     const previews: BatchPreview[] = [];
     for (const topic of this.#topics.values()) {
-      for (const queue of topic.queues) {
+      for (const queue of topic.allQueues) {
         const { partition } = queue;
         for (const batch of queue.sealed) {
           const { recordCount, sizeBytes, createdAtMs } = batch;
@@ -434,7 +440,7 @@ export class ProducerBatchManager {
   withdraw(completion: RecordCompletion): boolean {
     if (this.#waiting.withdraw(completion)) return true;
     for (const topic of this.#topics.values()) {
-      for (const queue of topic.queues) {
+      for (const queue of topic.allQueues) {
         if (queue.open.some((open) => open?.completions.includes(completion))) this.sealOpen(queue);
         for (const batch of queue.sealed) if (batch.withdraw(completion)) return true;
       }

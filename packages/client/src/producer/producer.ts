@@ -51,8 +51,22 @@ interface PreparingTopic {
   readonly done: Promise<void>;
 }
 
+/** Of a partition that the topic had before it was deleted and created again. */
+const NO_LEADER = { leaderId: -1, leaderEpoch: -1 };
 /** Records that may wait for the first metadata of their topics, all topics together. */
 const PREPARING_LIMIT = 100_000;
+
+/**
+ * Sends a run, for siblings only. Never rejects: each record's fate goes to the run's completion. Resolves, or returns,
+ * once all were handed to the accumulator.
+ */
+export let sendRun: (producer: Producer, run: RecordRun) => void | Promise<void>;
+
+/**
+ * Sends a run as one batch of one partition, which is stored whole or not at all. Resolves with null, or with why that
+ * cannot be: then nothing was sent and no completion told.
+ */
+export let sendWholeRun: (producer: Producer, run: RecordRun) => Promise<string | null>;
 
 /**
  * A producer of records; one for a whole process is right. `send` may be called at any time, without waiting for
@@ -219,7 +233,9 @@ export class Producer {
     const codecId = compressionId(run.compressionType);
     const topic = this.#manager.topic(run.topic);
     if (topic?.isKnown !== true || !this.#loadedCodecs.has(codecId)) {
-      return this.#prepareRun(run, codecId).then((ready) => ready && this.#appendRun(ready, run, codecId));
+      return this.#prepareRun(run, codecId).then((ready) => {
+        if (ready !== null) this.#appendRun(ready, run, codecId);
+      });
     }
     this.#appendRun(topic, run, codecId);
   }
@@ -405,10 +421,10 @@ export class Producer {
   }
 
   #update(topic: TopicQueues, metadata: TopicMetadata): void {
-    topic.growTo(metadata.partitions.length);
-    for (const { partition, leaderId, leaderEpoch } of metadata.partitions) {
-      const queue = topic.queues[partition];
-      if (queue !== undefined) this.#executor.setLeader(queue, leaderId, leaderEpoch);
+    topic.resizeTo(metadata.partitions.length);
+    for (const queue of topic.allQueues) {
+      const { leaderId, leaderEpoch } = metadata.partitions[queue.partition] ?? NO_LEADER;
+      this.#executor.setLeader(queue, leaderId, leaderEpoch);
     }
   }
 
@@ -537,18 +553,6 @@ export class Producer {
     return createRecordWritable(this);
   }
 }
-
-/**
- * Sends a run, for siblings only. Never rejects: each record's fate goes to the run's completion. Resolves, or returns,
- * once all were handed to the accumulator.
- */
-export let sendRun: (producer: Producer, run: RecordRun) => void | Promise<void>;
-
-/**
- * Sends a run as one batch of one partition, which is stored whole or not at all. Resolves with null, or with why that
- * cannot be: then nothing was sent and no completion told.
- */
-export let sendWholeRun: (producer: Producer, run: RecordRun) => Promise<string | null>;
 
 function failRun(run: RecordRun, error: KafkaError): void {
   for (let index = 0; index < run.recordCount; index++) run.completion.fail(error, index);
