@@ -105,18 +105,27 @@ async function handleProduceBatch(
     partitionCount,
     settings,
     producer: producers.withAcks(settings.acks),
+    partitioner: producers.partitioner(settings.partitioner),
     clock: options.clock,
+    receivedAtMs: options.clock.timestampMs(),
   });
   const outcomes = await producerContext.produceRecords(body, records);
   const answer = produceAnswer(topic, settings, records, outcomes);
-  if (answer.failedCount > 0 && outcomes.some(isUnknownTopic)) {
+  const unknownCount = countOf(outcomes.failures(), isUnknownTopic);
+  if (unknownCount > 0) {
     // It was deleted since we last heard of it.
     topics.forget(topic);
-    if (outcomes.every(isUnknownTopic)) throw topicNotFound(topic);
+    if (unknownCount === records.length) throw topicNotFound(topic);
   }
-  metrics.recordsAnswered(topic, records.length - answer.failedCount, answer.failedCount);
+  metrics.recordsAnswered(topic, outcomes.storedCount, outcomes.failedCount);
   if (answer.isRetriable) reply.header("retry-after", RETRY_AFTER_S);
   return reply.code(answer.status).header("content-type", JSON_TYPE).send(answer.body);
+}
+
+function countOf<T>(items: Iterable<T>, isCounted: (item: T) => boolean): number {
+  let count = 0;
+  for (const item of items) if (isCounted(item)) count += 1;
+  return count;
 }
 
 /** Which kind of body it is: one raw value, a record a line, or, for any other type or none, the envelope. */

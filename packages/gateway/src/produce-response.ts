@@ -1,16 +1,13 @@
 /** The answer to a produce request: its status, and its JSON written piece by piece, as a body may hold thousands of records. */
 
-import { RecordMetadata } from "@millrace/client";
-import { errorByCode, type KafkaError } from "@millrace/protocol";
-import { RecordFailure } from "./formats.ts";
+import { errorByCode, KafkaError } from "@millrace/protocol";
 import type { ScannedRecord } from "./produce-body.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
-import type { RecordOutcome } from "./producer-context.ts";
+import { type Failure, offsetAt, type RecordOutcomes, timestampAt } from "./record-outcomes.ts";
 
 export interface ProduceAnswer {
   readonly status: number;
   readonly body: string;
-  readonly failedCount: number;
   /** None was stored, and the same request may work later. */
   readonly isRetriable: boolean;
 }
@@ -19,52 +16,81 @@ export function produceAnswer(
   topic: string,
   settings: ProduceSettings,
   records: readonly ScannedRecord[],
-  outcomes: readonly RecordOutcome[],
+  outcomes: RecordOutcomes,
 ): ProduceAnswer {
-  let failedCount = 0;
-  let json = "";
-  for (let index = 0; index < outcomes.length; index++) {
-    const outcome = outcomes[index];
-    const record = records[index];
-    if (outcome === undefined || record === undefined) continue;
-    if (index > 0) json += ",";
-    if (outcome instanceof RecordMetadata) json += storedEntry(outcome, record, settings.isDetailed ? index : null);
-    else {
-      failedCount += 1;
-      json += failedEntry(outcome, record, index);
-    }
-  }
+  const { failedCount, storedCount } = outcomes;
   if (failedCount === 0 && !settings.isDetailed) {
-    return { status: 200, body: `{"offsets":[${json}]}`, failedCount, isRetriable: false };
+    return { status: 200, body: `{"offsets":[${storedEntries(records, outcomes)}]}`, isRetriable: false };
   }
-  const counts = `"topic":${JSON.stringify(topic)},"succeeded":${outcomes.length - failedCount},"failed":${failedCount}`;
-  const body = `{${counts},"offsets":[${json}]}`;
-  if (failedCount < outcomes.length) {
-    return { status: failedCount > 0 && settings.isStrict ? 207 : 200, body, failedCount, isRetriable: false };
-  }
-  return { ...failedStatus(outcomes, settings.isStrict), body, failedCount };
+  const entries = records.map((record, index) => outcomeEntry(record, index, outcomes, settings.isDetailed));
+  const counts = `"topic":${JSON.stringify(topic)},"succeeded":${storedCount},"failed":${failedCount}`;
+  const body = `{${counts},"offsets":[${entries.join(",")}]}`;
+  if (storedCount > 0) return { status: failedCount > 0 && settings.isStrict ? 207 : 200, body, isRetriable: false };
+  return { ...failedStatus(outcomes, settings.isStrict), body };
 }
 
-/** index: of a record whose details are wanted, else null. */
-function storedEntry(metadata: RecordMetadata, record: ScannedRecord, index: number | null): string {
-  const { partition, offset, timestamp } = metadata;
-  let entry = `{"partition":${partition},"offset":${offset}`;
+/** Of records that are all stored. Records of one batch have all but their offsets in common, mostly. */
+function storedEntries(records: readonly ScannedRecord[], outcomes: RecordOutcomes): string {
+  let json = "";
+  let receipt = outcomes.receipt(0);
+  let head = "";
+  let baseOffset = -1;
+  let timestamp = -1;
+  let tail = "";
+  for (let index = 0; index < records.length; index++) {
+    const current = outcomes.receipt(index);
+    const place = outcomes.place(index);
+    if (current === null) continue;
+    if (current !== receipt || index === 0) {
+      receipt = current;
+      head = `{"partition":${current.partition},"offset":`;
+      // Exact up to 2^53 - 1; a log that has grown beyond it is written the slow way.
+      baseOffset = Number.isSafeInteger(Number(current.baseOffset) + place) ? Number(current.baseOffset) : -1;
+    }
+    const recordTimestamp = timestampAt(current, place);
+    if (recordTimestamp !== timestamp || index === 0) {
+      timestamp = recordTimestamp;
+      tail = timestamp < 0 ? "}" : `,"timestamp":${timestamp}}`;
+    }
+    const id = records[index]?.id ?? null;
+    if (index > 0) json += ",";
+    json += head + (baseOffset < 0 ? offsetAt(current, place) : baseOffset + place);
+    json += id === null ? tail : `${tail.slice(0, -1)},"id":${id}}`;
+  }
+  return json;
+}
+
+/** One record's entry, whatever became of it. */
+export function outcomeEntry(
+  record: ScannedRecord,
+  index: number,
+  outcomes: RecordOutcomes,
+  isDetailed: boolean,
+): string {
+  const failure = outcomes.failure(index);
+  if (failure !== null) return failedEntry(failure, record, index);
+  const receipt = outcomes.receipt(index);
+  if (receipt === null) return "null";
+  const place = outcomes.place(index);
+  const timestamp = timestampAt(receipt, place);
+  let entry = `{"partition":${receipt.partition},"offset":${offsetAt(receipt, place)}`;
   if (timestamp >= 0) entry += `,"timestamp":${timestamp}`;
   if (record.id !== null) entry += `,"id":${record.id}`;
-  if (index === null) return `${entry}}`;
+  if (!isDetailed) return `${entry}}`;
   return `${entry},"index":${index},"serializedKeySize":${record.keySizeBytes},"serializedValueSize":${record.valueSizeBytes}}`;
 }
 
-function failedEntry(outcome: RecordFailure | KafkaError, record: ScannedRecord, index: number): string {
-  const isContent = outcome instanceof RecordFailure;
-  const message = isContent ? outcome.message : `append to topic: ${outcome.message}`;
+/** index: what the answer calls the record. */
+export function failedEntry(failure: Failure, record: ScannedRecord, index: number): string {
+  const isOnItsWay = failure instanceof KafkaError;
+  const message = isOnItsWay ? `append to topic: ${failure.message}` : failure.message;
   const entry = {
     partition: record.partition ?? -1,
     offset: -1,
     error: `record ${index}: ${message}`,
-    code: outcome.code,
-    retriable: isContent ? false : outcome.retriable,
-    persisted: isContent ? "no" : outcome.persisted,
+    code: failure.code,
+    retriable: isOnItsWay && failure.retriable,
+    persisted: isOnItsWay ? failure.persisted : "no",
     index,
   };
   const json = JSON.stringify(entry);
@@ -82,18 +108,22 @@ const contentCodes: ReadonlySet<string> = new Set([
   "CORRUPT_MESSAGE",
 ]);
 
-function isContentFailure(outcome: RecordOutcome): boolean {
-  return !(outcome instanceof RecordMetadata) && contentCodes.has(outcome.code);
+/** The failure that is not the records' own fault: of brokers, buffer or time. Null if there is none. */
+export function causeOf(outcomes: RecordOutcomes): KafkaError | null {
+  for (const failure of outcomes.failures()) {
+    if (failure instanceof KafkaError && !contentCodes.has(failure.code)) return failure;
+  }
+  return null;
 }
 
 /** The status when no record was stored. */
-function failedStatus(
-  outcomes: readonly RecordOutcome[],
+export function failedStatus(
+  outcomes: RecordOutcomes,
   isStrict: boolean,
 ): { readonly status: number; readonly isRetriable: boolean } {
-  const cause = outcomes.find((outcome): outcome is KafkaError => !isContentFailure(outcome) && "retriable" in outcome);
-  if (cause === undefined) {
-    const isTooLarge = outcomes.every((outcome) => "code" in outcome && outcome.code === "MESSAGE_TOO_LARGE");
+  const cause = causeOf(outcomes);
+  if (cause === null) {
+    const isTooLarge = [...outcomes.failures()].every(({ code }) => code === "MESSAGE_TOO_LARGE");
     return { status: !isStrict ? 200 : isTooLarge ? 413 : 422, isRetriable: false };
   }
   const { httpStatus } = errorByCode(cause.code);

@@ -5,6 +5,9 @@ import { type Static, Type } from "typebox";
 import { type Format, formats } from "./formats.ts";
 import { choiceOf, flagOf, isSet, numberOf, positiveOf } from "./schemas.ts";
 
+export const partitioners = ["default", "key_hash", "round_robin", "sticky"] as const;
+export type PartitionerName = (typeof partitioners)[number];
+
 export const produceQuery = Type.Object({
   "key.format": Type.Optional(choiceOf(formats, "How each key becomes bytes. Default: json.")),
   "value.format": Type.Optional(choiceOf(formats, "How each value becomes bytes. Default: json.")),
@@ -20,7 +23,15 @@ export const produceQuery = Type.Object({
   timeout_ms: Type.Optional(
     positiveOf("Longest wait for acknowledgements; what is not acknowledged by then is answered as failed."),
   ),
-  atomic: Type.Optional(flagOf("Store all records or none. Possible for one record.")),
+  atomic: Type.Optional(
+    flagOf("Store all records or none. Possible for records that fit one batch of one partition; else 422."),
+  ),
+  partitioner: Type.Optional(
+    choiceOf(
+      partitioners,
+      "Where records go that name no partition. default: by the key's hash as Java has it, without a key all to one partition until its batch is full. key_hash: as that, but a record without a key fails. round_robin: one after the other. sticky: as without a key.",
+    ),
+  ),
   details: Type.Optional(flagOf("Tell index and sizes of every record, not only what differs from success.")),
   status: Type.Optional(
     choiceOf(["strict"], "Answer 207 if some records failed, and 413, 422 or 5xx if all did, instead of 200."),
@@ -42,6 +53,7 @@ export interface ProduceSettings {
   /** Null: as long as the gateway's deliveryTimeoutMs. */
   readonly timeoutMs: number | null;
   readonly isAtomic: boolean;
+  readonly partitioner: PartitionerName;
   readonly isDetailed: boolean;
   readonly isStrict: boolean;
   readonly isAsync: boolean;
@@ -54,6 +66,7 @@ const defaults: ProduceSettings = {
   acks: "all",
   timeoutMs: null,
   isAtomic: false,
+  partitioner: "default",
   isDetailed: false,
   isStrict: false,
   isAsync: false,
@@ -72,6 +85,7 @@ function withQuery(query: ProduceQuery): ProduceSettings {
     acks: query.acks ?? defaults.acks,
     timeoutMs: query.timeout_ms === undefined ? null : Number(query.timeout_ms),
     isAtomic: isSet(query.atomic),
+    partitioner: query.partitioner ?? defaults.partitioner,
     isDetailed: isSet(query.details),
     isStrict: query.status === "strict",
     isAsync: isSet(query.async),

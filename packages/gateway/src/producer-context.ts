@@ -1,116 +1,144 @@
 /** ProducerContext: one request's way from scanned records to what became of each. */
 
 import type { Clock } from "@millrace/base";
-import { type Producer, type ProducerRecord, type RecordMetadata, SendBatchError } from "@millrace/client";
-import { KafkaError } from "@millrace/protocol";
+import type { Producer } from "@millrace/client";
+import {
+  type BoundPartitioner,
+  type RecordRun,
+  type RunRecord,
+  sendRun,
+  sendWholeRun,
+} from "@millrace/client/internal";
+import { type CompressionType, KafkaError } from "@millrace/protocol";
 import { RequestError } from "./errors.ts";
 import { RecordFailure } from "./formats.ts";
 import type { ScannedRecord } from "./produce-body.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
-
-/** What became of a record: stored, refused for its own content, or failed on the way. */
-export type RecordOutcome = RecordMetadata | RecordFailure | KafkaError;
+import { RecordOutcomes } from "./record-outcomes.ts";
 
 export interface ProducerContextParts {
   readonly topic: string;
   readonly partitionCount: number;
   readonly settings: ProduceSettings;
-  readonly producer: Pick<Producer, "sendBatch">;
+  readonly producer: Producer;
+  /** What the request asks for; null: the producer's own. */
+  readonly partitioner: BoundPartitioner | null;
   readonly clock: Clock;
+  /** The records of a request that have no time of their own came at the same one: milliseconds since 1970. */
+  readonly receivedAtMs: number;
 }
 
 export class ProducerContext {
   readonly #parts: ProducerContextParts;
-  /** The records of a request that have no time of their own came at the same one. */
-  readonly #nowMs: number;
 
   constructor(parts: ProducerContextParts) {
     this.#parts = parts;
-    this.#nowMs = parts.clock.timestampMs();
   }
 
   /**
-   * Serializes all records, then sends those that could be: outcomes in the order of the records.
+   * Serializes the records and sends those that could be. Resolves once each has its fate, or timeoutMs are over.
    *
    * Throws RequestError ATOMIC_NOT_POSSIBLE before anything is sent.
    */
-  async produceRecords(body: Buffer, records: readonly ScannedRecord[]): Promise<readonly RecordOutcome[]> {
-    if (this.#parts.settings.isAtomic && records.length > 1) {
-      throw new RequestError(
-        "ATOMIC_NOT_POSSIBLE",
-        `${records.length} records cannot be promised to be stored as one; atomic works with one record`,
-      );
-    }
-    const ready: ProducerRecord[] = [];
-    const failures = new Map<number, RecordFailure>();
-    for (const [index, record] of records.entries()) {
-      const serialized = this.#serialize(body, record);
-      if (serialized instanceof RecordFailure) failures.set(index, serialized);
-      else ready.push(serialized);
-    }
-    const sent = ready.length === 0 ? [] : await this.#send(ready);
-    if (failures.size === 0) return sent;
-    const inOrder = sent.values();
-    return records.map((_, index) => failures.get(index) ?? next(inOrder));
+  async produceRecords(body: Buffer, records: readonly ScannedRecord[]): Promise<RecordOutcomes> {
+    const { isAtomic, timeoutMs } = this.#parts.settings;
+    const outcomes = isAtomic ? await this.#sendWhole(body, records) : this.send(body, records);
+    await (timeoutMs === null ? outcomes.settled : this.#within(timeoutMs, outcomes));
+    return outcomes;
   }
 
-  #serialize(body: Buffer, record: ScannedRecord): ProducerRecord | RecordFailure {
-    const { topic, partitionCount, settings } = this.#parts;
-    if (record.failure !== null) return record.failure;
-    const key = record.keyBytes(body, settings.keyFormat);
+  /** Hands the records over. What becomes of them comes to the outcomes, which are returned at once. */
+  send(body: Buffer, records: readonly ScannedRecord[]): RecordOutcomes {
+    const { producer } = this.#parts;
+    const outcomes = new RecordOutcomes(records.length);
+    void sendRun(producer, new BodyRun(this.#parts, body, records, outcomes));
+    return outcomes;
+  }
+
+  async #sendWhole(body: Buffer, records: readonly ScannedRecord[]): Promise<RecordOutcomes> {
+    const outcomes = new RecordOutcomes(records.length);
+    const run = new WholeRun(this.#parts, body, records, outcomes);
+    const reason = await sendWholeRun(this.#parts.producer, run);
+    if (reason === null) return outcomes;
+    throw new RequestError("ATOMIC_NOT_POSSIBLE", `the records cannot be stored as one: ${reason}`);
+  }
+
+  /** Resolves once the outcomes are settled; after timeoutMs nobody can tell what becomes of those that are not. */
+  #within(timeoutMs: number, outcomes: RecordOutcomes): Promise<void> {
+    const { topic, clock } = this.#parts;
+    const timer = clock.schedule(timeoutMs, () => {
+      const message = `${topic}: not acknowledged within timeout_ms (${timeoutMs})`;
+      outcomes.failPending(new KafkaError("TIMED_OUT", message, { persisted: "maybe" }));
+    });
+    return outcomes.settled.finally(() => timer.cancel());
+  }
+}
+
+/** A body's records as the producer takes them: each is serialized when its turn comes, into an object that all share. */
+class BodyRun implements RecordRun {
+  readonly topic: string;
+  readonly recordCount: number;
+  readonly compressionType: CompressionType;
+  readonly partitioner: BoundPartitioner | null;
+  readonly completion: RecordOutcomes;
+  readonly #parts: ProducerContextParts;
+  readonly #body: Buffer;
+  readonly #records: readonly ScannedRecord[];
+
+  constructor(parts: ProducerContextParts, body: Buffer, records: readonly ScannedRecord[], outcomes: RecordOutcomes) {
+    this.topic = parts.topic;
+    this.recordCount = records.length;
+    this.compressionType = parts.settings.compression;
+    this.partitioner = parts.partitioner;
+    this.completion = outcomes;
+    this.#parts = parts;
+    this.#body = body;
+    this.#records = records;
+  }
+
+  fill(index: number, record: RunRecord): boolean {
+    const scanned = this.#records[index];
+    if (scanned === undefined) return false;
+    const failure = this.#serialize(scanned, record);
+    if (failure === null) return true;
+    this.refuse(failure, index);
+    return false;
+  }
+
+  /** A record failed for its own content. */
+  protected refuse(failure: RecordFailure, index: number): void {
+    this.completion.fail(failure, index);
+  }
+
+  #serialize(scanned: ScannedRecord, record: RunRecord): RecordFailure | null {
+    const { topic, partitionCount, settings, receivedAtMs } = this.#parts;
+    if (scanned.failure !== null) return scanned.failure;
+    const key = scanned.keyBytes(this.#body, settings.keyFormat);
     if (key instanceof RecordFailure) return key.during("serialize key");
-    const value = record.valueBytes(body, settings.valueFormat);
+    const value = scanned.valueBytes(this.#body, settings.valueFormat);
     if (value instanceof RecordFailure) return value.during("serialize value");
-    record.keySizeBytes = key?.length ?? -1;
-    record.valueSizeBytes = value?.length ?? -1;
-    const { partition, headers } = record;
+    const { partition } = scanned;
     if (partition !== null && (partition < 0 || partition >= partitionCount)) {
       const message = `append to topic: there is no partition ${partition}; ${topic} has ${partitionCount}`;
       return new RecordFailure("INVALID_PARTITIONS", message);
     }
-    const timestamp = record.timestampMs ?? this.#nowMs;
-    if (partition === null && headers === null) return { topic, key, value, timestamp };
-    return {
-      topic,
-      key,
-      value,
-      timestamp,
-      ...(partition === null ? {} : { partition }),
-      ...(headers === null ? {} : { headers }),
-    };
+    scanned.keySizeBytes = key === null ? -1 : key.length;
+    scanned.valueSizeBytes = value === null ? -1 : value.length;
+    record.partition = partition;
+    record.timestampMs = scanned.timestampMs ?? receivedAtMs;
+    record.key = key;
+    record.keySizeBytes = key === null ? 0 : key.length;
+    record.value = value;
+    record.headers = scanned.headers;
+    return null;
   }
+}
 
-  async #send(records: readonly ProducerRecord[]): Promise<readonly (RecordMetadata | KafkaError)[]> {
-    const { producer, settings } = this.#parts;
-    const sent = producer.sendBatch(records, { compressionType: settings.compression }).catch(resultsOf);
-    return settings.timeoutMs === null ? sent : this.#within(settings.timeoutMs, sent, records.length);
-  }
-
-  /** The results, or, if they take longer, that nobody can tell. */
-  #within(
-    timeoutMs: number,
-    sent: Promise<readonly (RecordMetadata | KafkaError)[]>,
-    recordCount: number,
-  ): Promise<readonly (RecordMetadata | KafkaError)[]> {
-    const { topic, clock } = this.#parts;
-    return new Promise((resolve, reject) => {
-      const timer = clock.schedule(timeoutMs, () => {
-        const message = `${topic}: not acknowledged within timeout_ms (${timeoutMs})`;
-        const error = new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
-        resolve(new Array<KafkaError>(recordCount).fill(error));
-      });
-      sent.then(resolve, reject).finally(() => timer.cancel());
+/** All or none: a record that cannot be stored ends the request. */
+class WholeRun extends BodyRun {
+  protected override refuse(failure: RecordFailure, index: number): void {
+    throw new RequestError("ATOMIC_NOT_POSSIBLE", `record ${index} cannot be stored, so none is: ${failure.message}`, {
+      details: [{ index, message: failure.message }],
     });
   }
-}
-
-function resultsOf(error: unknown): readonly (RecordMetadata | KafkaError)[] {
-  if (error instanceof SendBatchError) return error.results;
-  throw error;
-}
-
-function next(results: Iterator<RecordOutcome>): RecordOutcome {
-  const { value, done } = results.next();
-  if (done !== true) return value;
-  return new KafkaError("UNKNOWN_SERVER_ERROR", "the producer gave fewer results than records");
 }

@@ -1,13 +1,16 @@
 /** Producers: the one producer that all requests share, and a second one for those that ask for acks=1. */
 
 import { Producer, type ProducerMetrics } from "@millrace/client";
+import { type BoundPartitioner, bindPartitioner } from "@millrace/client/internal";
 import type { GatewayOptions } from "./options.ts";
+import type { PartitionerName } from "./produce-settings.ts";
 
 export class Producers {
   readonly #options: GatewayOptions;
   readonly #all: Producer;
   /** Opened when it is first asked for: most gateways never need it. */
   #leader: Producer | null = null;
+  readonly #partitioners = new Map<PartitionerName, BoundPartitioner>();
 
   constructor(options: GatewayOptions) {
     this.#options = options;
@@ -18,6 +21,14 @@ export class Producers {
     if (acks === "all") return this.#all;
     this.#leader ??= this.#open("1");
     return this.#leader;
+  }
+
+  /** One of each for all requests, so that round_robin goes on where the last request left it. */
+  partitioner(name: PartitionerName): BoundPartitioner | null {
+    if (name === "default") return null;
+    const bound = this.#partitioners.get(name) ?? bindPartitioner(name, this.#options.random);
+    this.#partitioners.set(name, bound);
+    return bound;
   }
 
   get producerMetrics(): ProducerMetrics {

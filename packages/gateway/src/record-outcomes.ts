@@ -1,0 +1,110 @@
+/** RecordOutcomes: what became of each record of a request, and when all have their fate. */
+
+import { createDeferred } from "@millrace/base";
+import type { BatchReceipt, Completion } from "@millrace/client/internal";
+import { KafkaError } from "@millrace/protocol";
+import { RecordFailure } from "./formats.ts";
+
+/** Why a record is not stored: refused for its own content, or failed on the way. */
+export type Failure = RecordFailure | KafkaError;
+
+/**
+ * The completion of a run: told once a record, by the record's place in the request.
+ *
+ * Holds two numbers a record and no object: a body has thousands of them.
+ */
+export class RecordOutcomes implements Completion {
+  readonly recordCount: number;
+  readonly #fates: (BatchReceipt | Failure | null)[];
+  /** Places in their batches, of those that are stored. */
+  readonly #places: Uint32Array;
+  readonly #settled = createDeferred<void>();
+  #pendingCount: number;
+  #failedCount = 0;
+
+  constructor(recordCount: number) {
+    this.recordCount = recordCount;
+    this.#fates = new Array<null>(recordCount).fill(null);
+    this.#places = new Uint32Array(recordCount);
+    this.#pendingCount = recordCount;
+    if (recordCount === 0) this.#settled.resolve();
+  }
+
+  /** Resolves once no record is pending; never rejects. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  get pendingCount(): number {
+    return this.#pendingCount;
+  }
+
+  get failedCount(): number {
+    return this.#failedCount;
+  }
+
+  get storedCount(): number {
+    return this.recordCount - this.#pendingCount - this.#failedCount;
+  }
+
+  succeed(receipt: BatchReceipt, place: number, slot: number): void {
+    // A fate that came after the request had given up on it.
+    if (this.#fates[slot] !== null) return;
+    this.#fates[slot] = receipt;
+    this.#places[slot] = place;
+    this.#countDown();
+  }
+
+  fail(failure: Failure, slot: number): void {
+    if (this.#fates[slot] !== null) return;
+    this.#fates[slot] = failure;
+    this.#failedCount += 1;
+    this.#countDown();
+  }
+
+  /** Gives up on the records that have no fate yet. */
+  failPending(failure: KafkaError): void {
+    for (let slot = 0; slot < this.recordCount; slot++) if (this.#fates[slot] === null) this.fail(failure, slot);
+  }
+
+  /** The batch that a record is stored in; null for one that failed or is pending. */
+  receipt(slot: number): BatchReceipt | null {
+    const fate = this.#fates[slot] ?? null;
+    return fate === null || isFailure(fate) ? null : fate;
+  }
+
+  /** Of a stored record: its place in its batch. */
+  place(slot: number): number {
+    return this.#places[slot] ?? 0;
+  }
+
+  failure(slot: number): Failure | null {
+    const fate = this.#fates[slot] ?? null;
+    return fate !== null && isFailure(fate) ? fate : null;
+  }
+
+  /** All failures, in the order of the records. */
+  *failures(): Iterable<Failure> {
+    if (this.#failedCount === 0) return;
+    for (const fate of this.#fates) if (fate !== null && isFailure(fate)) yield fate;
+  }
+
+  #countDown(): void {
+    this.#pendingCount -= 1;
+    if (this.#pendingCount === 0) this.#settled.resolve();
+  }
+}
+
+function isFailure(fate: BatchReceipt | Failure): fate is Failure {
+  return fate instanceof KafkaError || fate instanceof RecordFailure;
+}
+
+/** -1 where the broker gave none. */
+export function offsetAt(receipt: BatchReceipt, place: number): bigint {
+  return receipt.baseOffset < 0n ? -1n : receipt.baseOffset + BigInt(place);
+}
+
+/** Milliseconds since 1970, as stored; -1 where that is not known. */
+export function timestampAt(receipt: BatchReceipt, place: number): number {
+  return receipt.logAppendTimeMs ?? receipt.timestampsMs[place] ?? -1;
+}
