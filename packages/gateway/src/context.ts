@@ -1,6 +1,7 @@
 /** What the handlers work with: opened with the gateway, closed with it. */
 
 import type { Admin } from "@millrace/client";
+import type { KeyStore } from "./auth/key-store.ts";
 import type { Health } from "./health.ts";
 import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
@@ -12,6 +13,7 @@ export interface GatewayContext {
   readonly admin: Admin;
   readonly producers: Producers;
   readonly topics: TopicDirectory;
+  readonly keys: KeyStore;
   readonly health: Health;
   readonly metrics: Metrics;
 }

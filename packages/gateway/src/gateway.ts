@@ -1,8 +1,9 @@
 /** Gateway: the HTTP Producer API as one thing to open and close. */
 
-import type { Address, Timer } from "@millrace/base";
+import { type Address, MemoryFileSystem, type Timer } from "@millrace/base";
 import { Admin } from "@millrace/client";
 import type { FastifyInstance } from "fastify";
+import { KeyStore } from "./auth/key-store.ts";
 import type { GatewayContext } from "./context.ts";
 import { Health } from "./health.ts";
 import { Metrics } from "./metrics.ts";
@@ -12,6 +13,8 @@ import { allRoutes } from "./routes.ts";
 import { createServer } from "./server.ts";
 import { TopicDirectory } from "./topic-directory.ts";
 
+/** As dataDir: no folder at all. */
+const IN_MEMORY = "memory";
 /** Between two looks for connections that have become idle, while closing. */
 const IDLE_SWEEP_MS = 20;
 
@@ -34,8 +37,9 @@ export class Gateway {
    */
   static async open(config: GatewayConfig = {}): Promise<Gateway> {
     const options = gatewayOptions.resolve(config);
-    const context = createContext(options);
-    const server = createServer(options, context.metrics, allRoutes(context));
+    const context = await createContext(options);
+    const server = createServer(context, allRoutes(context));
+    context.keys.watch();
     try {
       await server.listen({ host: options.host, port: options.port });
     } catch (error) {
@@ -88,17 +92,32 @@ export class Gateway {
   }
 }
 
-function createContext(options: GatewayOptions): GatewayContext {
+async function createContext(options: GatewayOptions): Promise<GatewayContext> {
+  const keys = await openKeys(options);
   const { bootstrapServers, clientId, network, clock, random, logger, maxBlockMs } = options;
   const admin = new Admin({ bootstrapServers, clientId, network, clock, random, logger, apiTimeoutMs: maxBlockMs });
   const producers = new Producers(options);
   const topics = new TopicDirectory({ admin, clock, logger, cacheMs: options.topicCacheMs });
   const health = new Health({ admin, producers, clock });
   const metrics = new Metrics({ producers });
-  return { options, admin, producers, topics, health, metrics };
+  return { options, admin, producers, topics, keys, health, metrics };
+}
+
+async function openKeys(options: GatewayOptions): Promise<KeyStore> {
+  const { clock, random, logger } = options;
+  const isLasting = options.dataDir !== null && options.dataDir !== IN_MEMORY;
+  const dataDir = isLasting ? options.dataDir : "/";
+  const fileSystem = isLasting ? options.fileSystem : new MemoryFileSystem();
+  const keys = await KeyStore.open({ dataDir, fileSystem, clock, random, logger });
+  keys.addFixed(options.apiKeys);
+  if (options.auth === "keys" && keys.list().length === 0) {
+    logger.warn({ dataDir: options.dataDir }, "there is no API key yet: millrace keys create --scope admin makes one");
+  }
+  return keys;
 }
 
 async function closeContext(context: GatewayContext): Promise<void> {
+  await context.keys.close();
   await context.producers.close(context.options.closeTimeoutMs);
   await context.admin.close();
 }

@@ -1,12 +1,16 @@
 /** Every option of the gateway, once. */
 
 import {
+  choice,
+  code,
   count,
   defineOptions,
+  type FileSystem,
   KIBIBYTE,
   list,
   MEBIBYTE,
   millis,
+  nodeFileSystem,
   type OptionsOf,
   SECOND_MS,
   sizeBytes,
@@ -22,6 +26,24 @@ export const gatewayOptions = defineOptions({
     default: "millrace-gateway",
     kafka: "client.id",
     doc: "The name by which brokers know this gateway.",
+  }),
+  dataDir: text<string | null>({
+    default: null,
+    typeName: "folder",
+    doc: "Folder for what must outlive the process, API keys among it. Without it, or with memory: all of it is gone when the gateway closes.",
+  }),
+  auth: choice(["none", "keys"], {
+    default: "none",
+    doc: "Who may send requests: everybody who reaches the port, or who has an API key. Health is open either way.",
+  }),
+  apiKeys: list({
+    default: [],
+    isSecret: true,
+    doc: "Fixed API keys that may do everything, beside those that millrace keys makes. Better as a variable or in the config file: others can see the flags of a process.",
+  }),
+  audit: choice(["changes", "requests"], {
+    default: "changes",
+    doc: "What is logged of API keys: keys that come and go, refusals, and once a minute how often a key was used; or each request too.",
   }),
   bodyLimitBytes: sizeBytes({
     default: 16 * MEBIBYTE,
@@ -96,6 +118,12 @@ export const gatewayOptions = defineOptions({
   closeTimeoutMs: millis({
     default: 10 * SECOND_MS,
     doc: "Longest that close waits for requests under way.",
+  }),
+  fileSystem: code<FileSystem>({
+    default: nodeFileSystem,
+    typeName: "FileSystem",
+    accepts: (value) => typeof value === "object" && value !== null,
+    doc: "The disk of dataDir.",
   }),
   network: commonOptions.entries.network,
   clock: commonOptions.entries.clock,

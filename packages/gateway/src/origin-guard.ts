@@ -13,8 +13,9 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/i;
 /** An address is no name that somebody could have led here. */
 const ADDRESS = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])$/i;
 const PREFLIGHT_MAX_AGE_S = 600;
-const CORS_METHODS = "GET, HEAD, POST, DELETE";
-const CORS_HEADERS = "content-type, content-encoding, authorization, x-api-key, x-request-id, kafka-key";
+const CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
+const CORS_HEADERS =
+  "content-type, content-encoding, authorization, x-api-key, x-request-id, kafka-key, idempotency-key, last-event-id, traceparent, tracestate";
 
 export class OriginGuard {
   readonly #isLocal: boolean;

@@ -6,7 +6,7 @@ import type { Static, TSchema } from "typebox";
 export interface RouteDocs {
   readonly summary: string;
   readonly description?: string;
-  readonly tag: "Produce" | "Topics" | "Messages" | "Health" | "About";
+  readonly tag: "Produce" | "Topics" | "Messages" | "Keys" | "Health" | "About";
   /** By status; of the errors, those that this route gives beside 400, 413 and 500. */
   readonly answers: Readonly<Record<number, AnswerDocs>>;
   /** A body that works as it is. */
@@ -24,7 +24,7 @@ export interface AnswerDocs {
 }
 
 export interface Route {
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PATCH" | "PUT" | "DELETE";
   /** As OpenAPI writes it: "/api/topics/{topic}". */
   readonly path: string;
   readonly docs: RouteDocs;

@@ -1,6 +1,9 @@
 /** The table of all routes. */
 
+import { never } from "@millrace/base";
 import { aboutRoutes } from "./about-handlers.ts";
+import type { RouteAccess } from "./auth/access-guard.ts";
+import { keyRoutes } from "./auth/key-handlers.ts";
 import type { GatewayContext } from "./context.ts";
 import { healthRoutes } from "./health-handlers.ts";
 import { messageRoutes } from "./message-handlers.ts";
@@ -13,9 +16,32 @@ export function allRoutes(context: GatewayContext): Route[] {
     ...produceRoutes(context),
     ...topicRoutes(context),
     ...messageRoutes(context),
+    ...keyRoutes(context),
     ...healthRoutes(context),
   ];
   return [...routes, ...aboutRoutes(context.metrics, routes)];
+}
+
+/** What a key must be allowed for a route. */
+export function accessOf(route: Route): RouteAccess {
+  const isRead = route.method === "GET";
+  switch (route.docs.tag) {
+    case "Produce":
+      return { scopes: ["produce"], isForAllTopics: false };
+    case "Messages":
+      return { scopes: [isRead ? "read" : "produce"], isForAllTopics: false };
+    case "Topics":
+      return { scopes: isRead ? ["read", "produce"] : ["admin"], isForAllTopics: false };
+    case "Keys":
+      return { scopes: ["admin"], isForAllTopics: true };
+    case "About":
+      // Metrics name topics; the other pages say nothing that is not in the documentation.
+      return { scopes: route.path === "/metrics" ? ["read"] : null, isForAllTopics: true };
+    case "Health":
+      return { scopes: null, isForAllTopics: false };
+    default:
+      return never(route.docs.tag);
+  }
 }
 
 /** "/api/topics/{topic}" as Fastify writes it: "/api/topics/:topic". */

@@ -10,13 +10,14 @@ import {
   type RawRequestDefaultExpression,
 } from "fastify";
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
+import { AccessGuard } from "./auth/access-guard.ts";
+import type { GatewayContext } from "./context.ts";
 import { type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
 import { parseJson } from "./json/parse.ts";
-import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
 import { OriginGuard } from "./origin-guard.ts";
 import type { Route } from "./route.ts";
-import { fastifyPath, methodsFor } from "./routes.ts";
+import { accessOf, fastifyPath, methodsFor } from "./routes.ts";
 
 /** A topic's name has up to 249 characters, each of which may come as %xx. */
 const PARAM_LIMIT = 1_000;
@@ -29,7 +30,8 @@ const REQUEST_ID_BYTES = 6;
 const UNKNOWN_ROUTE = "(unknown)";
 const MEDIA_TYPE = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+\s*(?:;|$)/;
 
-export function createServer(options: GatewayOptions, metrics: Metrics, routes: readonly Route[]): FastifyInstance {
+export function createServer(context: GatewayContext, routes: readonly Route[]): FastifyInstance {
+  const { options, metrics, keys } = context;
   const server = fastify({
     logger: false,
     logController: new LogController({ disableRequestLogging: true }),
@@ -66,12 +68,16 @@ export function createServer(options: GatewayOptions, metrics: Metrics, routes: 
     reply.header("allow", methods.join(", "));
     throw new RequestError("METHOD_NOT_ALLOWED", `${request.method} is not one of ${methods.join(", ")}`);
   });
+  const { clock, logger } = options;
   const guard = new OriginGuard(options);
+  const access = new AccessGuard({ options, keys, clock, logger });
+  server.decorateRequest("principal");
   server.addHook("onRequest", (request, reply, next) => {
     if (guard.admit(request, reply)) {
       reply.code(204).send();
       return;
     }
+    access.admit(request, reply, request.is404 ? undefined : request.routeOptions.config.access);
     const { headers } = request.raw;
     // Fastify refuses what is no media type ("json"), before any parser is asked.
     if (headers["content-type"] !== undefined && !MEDIA_TYPE.test(headers["content-type"]))
@@ -81,6 +87,7 @@ export function createServer(options: GatewayOptions, metrics: Metrics, routes: 
   server.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? UNKNOWN_ROUTE;
     metrics.requestAnswered(request.method, route, reply.statusCode, reply.elapsedTime);
+    access.answered(request, reply.statusCode);
     done();
   });
   register(server, routes, true);
@@ -111,6 +118,7 @@ function register(server: FastifyInstance, routes: readonly Route[], isRawBody: 
       scope.route({
         method: route.method,
         url: fastifyPath(route.path),
+        config: { access: accessOf(route) },
         schema: {
           ...(route.params === undefined ? {} : { params: route.params }),
           ...(route.query === undefined ? {} : { querystring: route.query }),

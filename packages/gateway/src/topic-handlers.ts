@@ -4,6 +4,8 @@ import type { NewTopic } from "@millrace/client";
 import { errorByCode, isErrorCode, KafkaError } from "@millrace/protocol";
 import type { FastifyReply } from "fastify";
 import { type Static, Type } from "typebox";
+import { checkTopics } from "./auth/access-guard.ts";
+import { mayUseTopic, type Principal } from "./auth/principal.ts";
 import type { GatewayContext } from "./context.ts";
 import { RequestError, topicNotFound } from "./errors.ts";
 import { defineRoute, type Route } from "./route.ts";
@@ -76,13 +78,13 @@ export function topicRoutes(context: GatewayContext): Route[] {
         summary: "List topics",
         answers: {
           200: {
-            description: "All topics but Kafka's internal ones, by name.",
+            description: "All topics that the key may use, but Kafka's internal ones, by name.",
             schema: Type.Array(topicSchema),
             example: [{ name: "orders", partitions: 6 }],
           },
         },
       },
-      handle: () => handleListTopics(context),
+      handle: ({ request }) => handleListTopics(context, request.principal),
     }),
     defineRoute({
       method: "POST",
@@ -101,7 +103,10 @@ export function topicRoutes(context: GatewayContext): Route[] {
           409: { description: "There is a topic of that name." },
         },
       },
-      handle: ({ body, reply }) => handleCreateTopic(context, body, reply),
+      handle: ({ body, request, reply }) => {
+        checkTopics(request.principal, [body.name]);
+        return handleCreateTopic(context, body, reply);
+      },
     }),
     defineRoute({
       method: "POST",
@@ -118,7 +123,13 @@ export function topicRoutes(context: GatewayContext): Route[] {
           400: { description: "None was created.", schema: batchResultSchema },
         },
       },
-      handle: ({ body, reply }) => handleBatchCreateTopics(context, body.topics, reply),
+      handle: ({ body, request, reply }) => {
+        checkTopics(
+          request.principal,
+          body.topics.map(({ name }) => name),
+        );
+        return handleBatchCreateTopics(context, body.topics, reply);
+      },
     }),
     defineRoute({
       method: "DELETE",
@@ -134,7 +145,10 @@ export function topicRoutes(context: GatewayContext): Route[] {
           400: { description: "None was deleted.", schema: batchResultSchema },
         },
       },
-      handle: ({ body, reply }) => handleBatchDeleteTopics(context, body.topics, reply),
+      handle: ({ body, request, reply }) => {
+        checkTopics(request.principal, body.topics);
+        return handleBatchDeleteTopics(context, body.topics, reply);
+      },
     }),
     defineRoute({
       method: "GET",
@@ -171,9 +185,10 @@ export function topicRoutes(context: GatewayContext): Route[] {
   ];
 }
 
-async function handleListTopics(context: GatewayContext): Promise<Static<typeof topicSchema>[]> {
+async function handleListTopics(context: GatewayContext, principal: Principal): Promise<Static<typeof topicSchema>[]> {
   const topics = await context.admin.listTopics();
-  return topics.map(({ name, partitions }) => ({ name, partitions: partitions.length }));
+  const visible = topics.filter(({ name }) => mayUseTopic(principal, name));
+  return visible.map(({ name, partitions }) => ({ name, partitions: partitions.length }));
 }
 
 async function handleCreateTopic(context: GatewayContext, body: NewTopicBody, reply: FastifyReply) {
