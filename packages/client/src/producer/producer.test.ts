@@ -654,6 +654,17 @@ test("a refusal that names the new leader sends the records there, whatever old 
   await other.close();
 });
 
+test("a topic that was deleted and has fewer partitions now gets what is sent next in those it has", async () => {
+  serveTopic(6);
+  await warm({ metadataMaxAgeMs: 1000 });
+  serveTopic(1);
+  await clock.advance(2000);
+
+  await soon(Promise.all(sendAll(20).concat(producer.send({ topic: "orders", key: "user-1", value: "keyed" }))));
+
+  assert.ok(log.requests.slice(1).every((request) => request.every(({ partition }) => partition === "orders-0")));
+});
+
 test("keys go to the partitions that Java's client chooses", async () => {
   serveTopic(32);
   create();

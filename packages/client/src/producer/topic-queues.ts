@@ -4,12 +4,18 @@ import { CompressionRatios } from "./compression-ratios.ts";
 import { PartitionQueue } from "./partition-queue.ts";
 import type { PartitionedTopic, StickyPartition } from "./partitioners.ts";
 
-/** Partitions only ever become more: a topic keeps its queues, with their batches and sequences, as long as the producer lives. */
+/**
+ * A topic keeps a queue for every partition that it ever had, with its batches and its sequence, as long as the producer
+ * lives: metadata may forget a partition for a moment, and a topic that was deleted may be created again with fewer.
+ */
 export class TopicQueues implements PartitionedTopic {
   readonly name: string;
   readonly sticky: StickyPartition;
   readonly ratios = new CompressionRatios();
+  /** Those of the partitions that the topic has now. */
   queues: readonly PartitionQueue[] = [];
+  /** Those of partitions that it had once as well, which may still hold records. */
+  allQueues: readonly PartitionQueue[] = [];
   /** Its metadata is there: records can be appended at once. */
   isKnown = false;
   /** A record was appended since this was last set to false. */
@@ -25,7 +31,7 @@ export class TopicQueues implements PartitionedTopic {
   }
 
   get isIdle(): boolean {
-    return this.queues.every((queue) => queue.isEmpty);
+    return this.allQueues.every((queue) => queue.isEmpty);
   }
 
   availablePartitions(): readonly number[] {
@@ -33,13 +39,15 @@ export class TopicQueues implements PartitionedTopic {
     return (available.length > 0 ? available : this.queues).map((queue) => queue.partition);
   }
 
-  /** Partitions only ever become more; those that are there keep their batches and their sequence. */
-  growTo(partitionCount: number): void {
-    if (partitionCount <= this.queues.length) return;
-    const added = Array.from(
-      { length: partitionCount - this.queues.length },
-      (_, index) => new PartitionQueue(this.name, this.queues.length + index),
-    );
-    this.queues = [...this.queues, ...added];
+  /** Takes what the metadata says. Queues of partitions that are gone are left without a leader. */
+  resizeTo(partitionCount: number): void {
+    if (partitionCount > this.allQueues.length) {
+      const added = Array.from(
+        { length: partitionCount - this.allQueues.length },
+        (_, index) => new PartitionQueue(this.name, this.allQueues.length + index),
+      );
+      this.allQueues = [...this.allQueues, ...added];
+    }
+    if (partitionCount !== this.queues.length) this.queues = this.allQueues.slice(0, partitionCount);
   }
 }
