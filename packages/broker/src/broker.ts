@@ -2,6 +2,7 @@
 
 import { type Address, InProcessNetwork, type Logger, MemoryFileSystem, type Network } from "@millrace/base";
 import { DataDir } from "./data-dir.ts";
+import { Faults } from "./faults.ts";
 import { GroupCoordinator } from "./group-coordinator.ts";
 import { handlers } from "./handlers/index.ts";
 import { type BrokerOptions, brokerOptions, IN_MEMORY, type ResolvedBrokerOptions } from "./options.ts";
@@ -17,6 +18,7 @@ interface BrokerParts {
   readonly topics: TopicManager;
   readonly groups: GroupCoordinator;
   readonly server: Server;
+  readonly faults: Faults;
   readonly logger: Logger;
 }
 
@@ -35,6 +37,8 @@ export class Broker {
   readonly network: Network;
   readonly clusterId: string;
   readonly dataDir: string;
+  /** What goes wrong on purpose: for tests of clients. */
+  readonly faults: Faults;
   readonly #parts: BrokerParts;
   #closing: Promise<void> | null = null;
 
@@ -56,12 +60,18 @@ export class Broker {
       topics = await TopicManager.open({ dataDir: path, isCleanStart, options, fileSystem, clock, random, logger });
       const producerIds = await ProducerIds.open(fileSystem, path);
       groups = await GroupCoordinator.open({ topics, options, clock, random, logger });
-      server = new Server({ clusterId, options, topics, groups, producerIds, clock, logger }, handlers);
+      const faults = new Faults({
+        apiNames: handlers.map(({ name }) => name),
+        topicApis: new Set(handlers.filter(({ names }) => names !== "neither").map(({ name }) => name)),
+        partitionApis: new Set(handlers.filter(({ names }) => names === "partitions").map(({ name }) => name)),
+        disconnectAll: () => server?.disconnectAll("an injected fault"),
+      });
+      server = new Server({ clusterId, options, topics, groups, producerIds, faults, clock, logger }, handlers);
       const inside = new InProcessNetwork();
       const address = await server.listen(options.network, { host: options.host, port: options.port });
       await server.listen(inside, INSIDE, address);
       logger.info({ ...address, dataDir: path, isCleanStart, topics: topics.list().length }, "broker is ready");
-      return new Broker({ dataDir, topics, groups, server, logger }, address, inside);
+      return new Broker({ dataDir, topics, groups, server, faults, logger }, address, inside);
     } catch (error) {
       groups?.close();
       await server?.close();
@@ -79,6 +89,7 @@ export class Broker {
     };
     this.clusterId = parts.dataDir.clusterId;
     this.dataDir = parts.dataDir.path;
+    this.faults = parts.faults;
   }
 
   /** Accepts no more, answers what was asked, writes everything, and leaves the folder in order. May be called twice. */

@@ -1,6 +1,6 @@
 /** What a handler of one API is, and what it is given for one request. */
 
-import type { Address, Clock, Logger } from "@millrace/base";
+import { type Address, type Clock, type Logger, sleep } from "@millrace/base";
 import {
   type Api,
   type ErrorCode,
@@ -11,6 +11,7 @@ import {
   skipHeaderTags,
   type VersionRange,
 } from "@millrace/protocol";
+import type { FaultHit, Faults } from "./faults.ts";
 import type { GroupCoordinator } from "./group-coordinator.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
 import type { ProducerIds } from "./producer-ids.ts";
@@ -30,6 +31,7 @@ export interface BrokerServices {
   readonly topics: TopicManager;
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;
+  readonly faults: Faults;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -62,6 +64,19 @@ export interface RequestContext {
   identifyClient(name: string, version: string): void;
 }
 
+/** What of a request is about some partitions only, for an API that names them; partition: null if it names only topics. */
+export interface Parted<Request, Response> {
+  readonly namesPartitions: boolean;
+  /** The request with those parts only that keep is true of; null if nothing is left. */
+  select(
+    request: Request,
+    keep: (topic: string, partition: number | null) => boolean,
+    context: RequestContext,
+  ): Request | null;
+  /** One response from the responses to two selections. */
+  join(first: Response, second: Response): Response;
+}
+
 interface HandlerDefinition<Request, RequestInput, Response, ResponseInput> {
   readonly api: Api<Request, RequestInput, Response, ResponseInput>;
   /** What is advertised. */
@@ -75,6 +90,8 @@ interface HandlerDefinition<Request, RequestInput, Response, ResponseInput> {
   handle(request: Request, context: RequestContext): ResponseInput | null | Promise<ResponseInput | null>;
   /** The response that says that the whole request failed. Null: no response is sent. */
   errorResponse(request: Request, errorCode: number, context: RequestContext): ResponseInput | null;
+  /** Left out, a request is always one whole. */
+  readonly parted?: Parted<Request, ResponseInput>;
 }
 
 /** A handler with its types folded away: from a request's bytes to its response's. */
@@ -83,6 +100,8 @@ export interface Handler {
   readonly name: string;
   readonly versions: VersionRange;
   readonly isPipelined: boolean;
+  /** What a request of it names. */
+  readonly names: "partitions" | "topics" | "neither";
   /**
    * reader: stands behind the client id. Returns one response frame for one gathered write, or null for no response.
    *
@@ -101,22 +120,98 @@ export function defineHandler<Request, RequestInput, Response, ResponseInput>(
     name: api.name,
     versions: { min, max },
     isPipelined: definition.isPipelined === true,
+    names: definition.parted === undefined ? "neither" : definition.parted.namesPartitions ? "partitions" : "topics",
     async answer(reader, correlationId, context) {
       const { version } = context;
       if (version >= api.flexibleSince) skipHeaderTags(reader);
       // What stands behind the body is not looked at, as in Kafka: librdkafka 2.16 sends three bytes too many when it
       // asks for all topics.
       const request = api.request.decode(reader, version);
-      let response: ResponseInput | null;
-      try {
-        response = await definition.handle(request, context);
-      } catch (error) {
-        const errorCode = errorNumberOf(error, `${api.name} v${version}`, context.broker.logger);
-        response = definition.errorResponse(request, errorCode, context);
-      }
+      const hit = context.broker.faults.isEmpty ? null : hitOf(definition, request, context);
+      const response =
+        hit === null
+          ? await respond(definition, request, context)
+          : await respondWrong(definition, request, context, hit);
       return response === null ? null : encodeResponse(api, version, correlationId, response);
     },
   };
+}
+
+async function respond<Request, RequestInput, Response, ResponseInput>(
+  definition: HandlerDefinition<Request, RequestInput, Response, ResponseInput>,
+  request: Request,
+  context: RequestContext,
+): Promise<ResponseInput | null> {
+  try {
+    return await definition.handle(request, context);
+  } catch (error) {
+    const where = `${definition.api.name} v${context.version}`;
+    const errorCode = errorNumberOf(error, where, context.broker.logger);
+    return definition.errorResponse(request, errorCode, context);
+  }
+}
+
+function hitOf<Request, RequestInput, Response, ResponseInput>(
+  { api, parted }: HandlerDefinition<Request, RequestInput, Response, ResponseInput>,
+  request: Request,
+  context: RequestContext,
+): FaultHit | null {
+  const some = (concerns: FaultHit["concerns"]) => parted?.select(request, concerns, context) !== null;
+  const { clientId, broker } = context;
+  return broker.faults.hit({ api: api.name, clientId, some: parted === undefined ? null : some });
+}
+
+/** Answers a request as a fault wants it. Partitions that the fault does not concern are served as ever. */
+async function respondWrong<Request, RequestInput, Response, ResponseInput>(
+  definition: HandlerDefinition<Request, RequestInput, Response, ResponseInput>,
+  request: Request,
+  context: RequestContext,
+  hit: FaultHit,
+): Promise<ResponseInput | null> {
+  const { parted } = definition;
+  const select = (keep: FaultHit["concerns"]) => parted?.select(request, keep, context) ?? null;
+  const concerned = parted === undefined ? request : (select(hit.concerns.bind(hit)) ?? request);
+  const rest = select((topic, partition) => !hit.concerns(topic, partition));
+  const isServed = hit.isCarriedOut || (hit.error === null && !hit.isDisconnected);
+  // Both begin before either is awaited, as an API that is pipelined needs it.
+  const [served, answered] = await Promise.all([
+    isServed ? respond(definition, concerned, context) : null,
+    rest === null || (hit.isDisconnected && !hit.isCarriedOut)
+      ? null
+      : respond(definition, rest, hit.error === null ? context : { ...context, onHurry: hurryAtOnce }),
+  ]);
+  if (hit.delayMs > 0) await sleep(context.broker.clock, hit.delayMs);
+  if (hit.isDisconnected) {
+    context.closeConnection("an injected fault");
+    return null;
+  }
+  const response = hit.error === null ? served : definition.errorResponse(concerned, errorNumber(hit.error), context);
+  if (response === null || answered === null || parted === undefined) return response;
+  return parted.join(answered, response);
+}
+
+/** An answer that has an error to tell does not wait for records to come. */
+function hurryAtOnce(listener: () => void): () => void {
+  queueMicrotask(listener);
+  return () => {};
+}
+
+/** Topics with those partitions only that keep is true of; topics without any are left out. Null if none is left. */
+export function selectPartitions<Topic, Partition>(
+  topics: readonly Topic[],
+  shape: {
+    name(topic: Topic): string;
+    partitions(topic: Topic): readonly Partition[];
+    index(partition: Partition): number;
+    withPartitions(topic: Topic, partitions: Partition[]): Topic;
+  },
+  keep: (topic: string, partition: number) => boolean,
+): Topic[] | null {
+  const selected = topics.flatMap((topic) => {
+    const partitions = shape.partitions(topic).filter((partition) => keep(shape.name(topic), shape.index(partition)));
+    return partitions.length === 0 ? [] : [shape.withPartitions(topic, partitions)];
+  });
+  return selected.length === 0 ? null : selected;
 }
 
 export const NO_ERROR = 0;

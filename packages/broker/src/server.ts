@@ -45,6 +45,11 @@ export class Server {
     return bound;
   }
 
+  /** Closes all connections, answered or not; new ones are taken. */
+  disconnectAll(reason: string): void {
+    for (const connection of this.#connections) connection.destroy(reason);
+  }
+
   /** Accepts no more, answers what was asked, and closes. May be called twice. */
   async close(): Promise<void> {
     this.#isClosing = true;
@@ -56,7 +61,7 @@ export class Server {
       this.#onLastClosed = () => lastClosed.resolve();
       for (const connection of this.#connections) connection.end();
       const timer = this.#broker.clock.schedule(CLOSE_GRACE_MS, () => {
-        for (const connection of this.#connections) connection.destroy("the broker closes");
+        this.disconnectAll("the broker closes");
       });
       await lastClosed.promise;
       timer.cancel();

@@ -27,6 +27,7 @@ import {
   type Handler,
   NO_ERROR,
   type RequestContext,
+  selectPartitions,
 } from "../handler.ts";
 import type { AppendResult, PartitionLog } from "../log/partition-log.ts";
 import type { Topic } from "../topic.ts";
@@ -78,6 +79,24 @@ const servedHandler = defineHandler({
         partitionResponses: partitionData.map(({ index }) => ({ index, errorCode, baseOffset: -1n })),
       })),
     };
+  },
+
+  parted: {
+    namesPartitions: true,
+    select(request, keep) {
+      const topicData = selectPartitions(
+        request.topicData,
+        {
+          name: ({ name }) => name,
+          partitions: ({ partitionData }) => partitionData,
+          index: ({ index }) => index,
+          withPartitions: (topic, partitionData) => ({ ...topic, partitionData }),
+        },
+        keep,
+      );
+      return topicData === null ? null : { ...request, topicData };
+    },
+    join: (first, second) => ({ ...first, responses: [...first.responses, ...second.responses] }),
   },
 });
 

@@ -13,6 +13,7 @@ import {
   type RequestContext,
   type RequestOf,
   type ResponseOf,
+  selectPartitions,
 } from "../handler.ts";
 import type { PartitionLog } from "../log/partition-log.ts";
 import type { Topic } from "../topic.ts";
@@ -67,6 +68,24 @@ export const fetchHandler = defineHandler({
       partitions: partitions.map(({ partition }) => failed(partition, errorCode)),
     })),
   }),
+
+  parted: {
+    namesPartitions: true,
+    select(request, keep, { broker }) {
+      const topics = selectPartitions(
+        request.topics,
+        {
+          name: ({ topic, topicId }) => (topic === "" ? (broker.topics.getById(topicId)?.name ?? "") : topic),
+          partitions: ({ partitions }) => partitions,
+          index: ({ partition }) => partition,
+          withPartitions: (topic, partitions) => ({ ...topic, partitions }),
+        },
+        keep,
+      );
+      return topics === null ? null : { ...request, topics };
+    },
+    join: (first, second) => ({ ...first, responses: [...first.responses, ...second.responses] }),
+  },
 });
 
 function isEnough(pass: Pass, request: FetchRequest): boolean {

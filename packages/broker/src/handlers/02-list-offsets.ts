@@ -6,7 +6,7 @@
  */
 
 import { KafkaError, listOffsetsApi } from "@millrace/protocol";
-import { defineHandler, errorNumberOf, NO_ERROR } from "../handler.ts";
+import { defineHandler, errorNumberOf, NO_ERROR, selectPartitions } from "../handler.ts";
 import type { PartitionLog } from "../log/partition-log.ts";
 import { checkLeaderEpoch } from "./leader-epoch.ts";
 
@@ -56,6 +56,24 @@ export const listOffsetsHandler = defineHandler({
       partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
     })),
   }),
+
+  parted: {
+    namesPartitions: true,
+    select(request, keep) {
+      const topics = selectPartitions(
+        request.topics,
+        {
+          name: ({ name }) => name,
+          partitions: ({ partitions }) => partitions,
+          index: ({ partitionIndex }) => partitionIndex,
+          withPartitions: (topic, partitions) => ({ ...topic, partitions }),
+        },
+        keep,
+      );
+      return topics === null ? null : { ...request, topics };
+    },
+    join: (first, second) => ({ ...first, topics: [...first.topics, ...second.topics] }),
+  },
 });
 
 async function findOffset(log: PartitionLog, timestamp: bigint): Promise<FoundOffset> {

@@ -30,6 +30,16 @@ export const metadataHandler = defineHandler({
     ...describeBroker(context),
     topics: (request.topics ?? []).map((asked) => failed(asked, errorCode)),
   }),
+
+  parted: {
+    namesPartitions: false,
+    select(request, keep, { broker }) {
+      const nameOf = ({ name, topicId }: AskedTopic) => name ?? broker.topics.getById(topicId)?.name ?? "";
+      const topics = (request.topics ?? []).filter((asked) => keep(nameOf(asked), null));
+      return topics.length === 0 ? null : { ...request, topics };
+    },
+    join: (first, second) => ({ ...first, topics: [...first.topics, ...second.topics] }),
+  },
 });
 
 function describeBroker({ broker, advertised }: RequestContext) {

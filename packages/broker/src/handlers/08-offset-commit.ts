@@ -6,7 +6,7 @@
 
 import { offsetCommitApi } from "@millrace/protocol";
 import type { PartitionCommit } from "../group-coordinator.ts";
-import { defineHandler, errorNumber, NO_ERROR, type RequestContext } from "../handler.ts";
+import { defineHandler, errorNumber, NO_ERROR, type RequestContext, selectPartitions } from "../handler.ts";
 
 export const offsetCommitHandler = defineHandler({
   api: offsetCommitApi,
@@ -40,6 +40,24 @@ export const offsetCommitHandler = defineHandler({
       partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
     })),
   }),
+
+  parted: {
+    namesPartitions: true,
+    select(request, keep) {
+      const topics = selectPartitions(
+        request.topics,
+        {
+          name: ({ name }) => name,
+          partitions: ({ partitions }) => partitions,
+          index: ({ partitionIndex }) => partitionIndex,
+          withPartitions: (topic, partitions) => ({ ...topic, partitions }),
+        },
+        keep,
+      );
+      return topics === null ? null : { ...request, topics };
+    },
+    join: (first, second) => ({ ...first, topics: [...first.topics, ...second.topics] }),
+  },
 });
 
 function check({ topic, partition, metadata }: PartitionCommit, { broker }: RequestContext): number {

@@ -37,6 +37,15 @@ export const createTopicsHandler = defineHandler({
   errorResponse: (request, errorCode) => ({
     topics: request.topics.map(({ name }) => ({ name, errorCode })),
   }),
+
+  parted: {
+    namesPartitions: false,
+    select(request, keep) {
+      const topics = request.topics.filter(({ name }) => keep(name, null));
+      return topics.length === 0 ? null : { ...request, topics };
+    },
+    join: (first, second) => ({ ...first, topics: [...first.topics, ...second.topics] }),
+  },
 });
 
 async function create(asked: AskedTopic, isRepeated: boolean, validateOnly: boolean, context: RequestContext) {

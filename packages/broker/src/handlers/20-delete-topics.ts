@@ -25,6 +25,17 @@ export const deleteTopicsHandler = defineHandler({
   errorResponse: (request, errorCode) => ({
     responses: askedTopics(request).map(({ name, topicId }) => ({ name, topicId, errorCode })),
   }),
+
+  parted: {
+    namesPartitions: false,
+    select(request, keep, { broker }) {
+      const nameOf = ({ name, topicId }: AskedTopic) => name ?? broker.topics.getById(topicId)?.name ?? "";
+      const topics = request.topics.filter((asked) => keep(nameOf(asked), null));
+      const topicNames = request.topicNames.filter((name) => keep(name, null));
+      return topics.length + topicNames.length === 0 ? null : { ...request, topics, topicNames };
+    },
+    join: (first, second) => ({ ...first, responses: [...first.responses, ...second.responses] }),
+  },
 });
 
 function askedTopics({ topics, topicNames }: DeleteTopicsRequest): readonly AskedTopic[] {
