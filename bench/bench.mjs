@@ -4,11 +4,14 @@ import { fork } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus, platform, release, totalmem } from "node:os";
 import { parseArgs } from "node:util";
+import * as franzGo from "./peers/franz-go.mjs";
 import { batches } from "./scenarios/batches.mjs";
 import { singles } from "./scenarios/singles.mjs";
 import { openTarget } from "./target.mjs";
 
 const scenarios = { singles, batches };
+/** Peers that are no Node clients: programs that measure themselves. */
+const programs = { "franz-go": franzGo };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -66,6 +69,8 @@ async function runScenario({ cases, run }) {
 
 /** One measurement in a process of its own; its CPU and memory are nobody else's. Null for what the client cannot do. */
 async function measure(task, target) {
+  const program = programs[task.peer];
+  if (program !== undefined) return { ...(await program.measure(task)), brokerCpuMicros: null };
   const worker = fork(new URL("worker.mjs", import.meta.url), {
     // kafkajs sets timers with negative delays, which newer Nodes warn about.
     env: { ...process.env, NODE_NO_WARNINGS: "1", KAFKAJS_NO_PARTITIONER_WARNING: "1" },

@@ -1,5 +1,7 @@
 /** Batches of 1,000 records with five of them in flight: what an importer does. */
 
+import { recordValue } from "../value.mjs";
+
 const BATCH_RECORDS = 1000;
 const IN_FLIGHT = 5;
 
@@ -13,9 +15,9 @@ export const batches = {
   ],
 };
 
-export async function drive(peer, { topic, partitions, valueBytes, payload }, tally) {
-  const value =
-    payload === "json" ? jsonValue(valueBytes) : Buffer.from("0123456789".repeat(valueBytes)).subarray(0, valueBytes);
+export async function drive(peer, task, tally) {
+  const { topic, partitions } = task;
+  const value = recordValue(task);
   const batch = Array.from({ length: BATCH_RECORDS }, (_, index) => ({ topic, partition: index % partitions, value }));
   await Promise.all(
     Array.from({ length: IN_FLIGHT }, async () => {
@@ -27,14 +29,4 @@ export async function drive(peer, { topic, partitions, valueBytes, payload }, ta
       }
     }),
   );
-}
-
-/** A readable event, of the size asked for; compresses about as events do within a batch. */
-function jsonValue(sizeBytes) {
-  const readings = [];
-  for (let index = 0; JSON.stringify({ readings }).length < sizeBytes - 40; index++) {
-    readings.push({ sensor: `s-${(index * 7919) % 1000}`, celsius: ((index * 31) % 400) / 10 });
-  }
-  const text = JSON.stringify({ readings });
-  return Buffer.from(text + " ".repeat(Math.max(0, sizeBytes - text.length)));
 }

@@ -1,6 +1,6 @@
 /** C callers, each awaits one 100-byte send after the other: what a service does that answers requests. */
 
-const VALUE_BYTES = 100;
+import { recordValue } from "../value.mjs";
 
 /** Reading the clock twice a record would be a tenth of what a fast client costs; these suffice for a p99. */
 const SAMPLE_EVERY = 8;
@@ -10,8 +10,9 @@ export const singles = {
   cases: ({ callers }) => callers.split(",").map((count) => ({ callers: Number(count) })),
 };
 
-export async function drive(peer, { callers, topic }, tally) {
-  const value = Buffer.from("0123456789".repeat(VALUE_BYTES / 10));
+export async function drive(peer, task, tally) {
+  const { callers, topic } = task;
+  const value = recordValue(task);
   const sampleEvery = callers > 10 ? SAMPLE_EVERY : 1;
   await Promise.all(
     Array.from({ length: callers }, async (_, caller) => {

@@ -1,0 +1,44 @@
+/** franz-go, Go's fastest client: a program of its own, built with the machine's Go on first use. */
+
+import { execFile } from "node:child_process";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { recordValue } from "../value.mjs";
+
+const execute = promisify(execFile);
+const source = fileURLToPath(new URL("franz-go/", import.meta.url));
+
+let built = null;
+
+/** One measurement, as worker.mjs makes one; the program drives itself. */
+export async function measure(task) {
+  built ??= build();
+  const { folder, program } = await built;
+  const value = join(folder, "value");
+  await writeFile(value, recordValue(task));
+  const words = {
+    brokers: task.brokers,
+    topic: task.topic,
+    run: task.run,
+    callers: task.callers ?? 1,
+    value,
+    codec: task.codec ?? "none",
+    warmup: task.warmupMs,
+    measured: task.measuredMs,
+  };
+  const { stdout } = await execute(
+    program,
+    Object.entries(words).flatMap(([name, word]) => [`-${name}`, String(word)]),
+  );
+  return JSON.parse(stdout);
+}
+
+async function build() {
+  const folder = await mkdtemp(join(tmpdir(), "millrace-bench-"));
+  const program = join(folder, "franz-go");
+  await execute("go", ["build", "-o", program, "."], { cwd: source });
+  return { folder, program };
+}
