@@ -23,7 +23,7 @@ const ARROWS = {
 };
 
 /** Where a reader, npm or Node comes in; every other file must be imported by one that is reached from here. */
-const DOORS = /\/src\/(index|internal|main)\.ts$|\.test\.ts$/;
+const DOORS = /\/src\/(index|internal|main|\w+\/index)\.ts$|\.test\.ts$/;
 
 const LEFTOVERS = [
   { pattern: /\b(TODO|FIXME|HACK|XXX)\b/, message: "unfinished business: finish it, or write an issue" },

@@ -234,6 +234,11 @@ const ownTable = {
   ),
   METADATA_TIMEOUT: retriable(NO_NUMBER, 504, "Check that the brokers are reachable and that the topic exists."),
   SERIALIZATION_FAILED: final(NO_NUMBER, 400, "Give a key and value that the serializer takes."),
+  SCHEMA_REGISTRY_FAILED: final(
+    NO_NUMBER,
+    502,
+    "Look at the registry's answer in the message, and at its address and credentials.",
+  ),
   BUFFER_EXHAUSTED: retriable(NO_NUMBER, 503, "Send slower, or raise bufferMemory or maxBlockMs."),
   DELIVERY_TIMEOUT: final(
     NO_NUMBER,
