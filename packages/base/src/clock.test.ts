@@ -77,6 +77,23 @@ describe("VirtualClock", () => {
     assert.deepEqual(order, ["a at 10", "b at 10", "c at 20"]);
   });
 
+  test("never calls back a rounding error too soon", async () => {
+    const clock = new VirtualClock();
+    const random = new SeededRandom(1);
+    let earlyCount = 0;
+    for (let count = 0; count < 200; count++) {
+      const dueMs = clock.nowMs() + 500 + random.float();
+      await clock.advance(random.float());
+      clock.schedule(dueMs - clock.nowMs(), () => {
+        if (clock.nowMs() < dueMs) earlyCount += 1;
+      });
+    }
+
+    await clock.advance(1000);
+
+    assert.equal(earlyCount, 0);
+  });
+
   test("keeps any number of events in order", async () => {
     const clock = new VirtualClock();
     const random = new SeededRandom(3);

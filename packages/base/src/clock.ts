@@ -68,6 +68,9 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
+/** Virtual time goes on in steps of a power of two, so that sums and differences of times are exact. */
+const TICKS_PER_MS = 1024;
+
 interface VirtualEvent {
   readonly atMs: number;
   readonly sequence: number;
@@ -101,7 +104,7 @@ export class VirtualClock implements Clock {
 
   schedule(delayMs: number, callback: () => void): Timer {
     const event: VirtualEvent = {
-      atMs: this.#nowMs + Math.max(delayMs, 0),
+      atMs: nextTick(this.#nowMs + Math.max(delayMs, 0)),
       sequence: this.#sequence++,
       callback,
       isCancelled: false,
@@ -125,7 +128,7 @@ export class VirtualClock implements Clock {
 
   /** Runs all events up to and including untilMs from now, then stands there. */
   async advance(byMs: number): Promise<void> {
-    const untilMs = this.#nowMs + byMs;
+    const untilMs = nextTick(this.#nowMs + byMs);
     await flushMicrotasks();
     while (await this.#runNext(untilMs));
     this.#nowMs = untilMs;
@@ -166,6 +169,14 @@ export class VirtualClock implements Clock {
 /** A turn of the real event loop: every microtask that is ready, and those they make ready, has run after it. */
 function flushMicrotasks(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * The time, or the first tick after it: never sooner than asked for. A timer that fired a rounding error too soon would
+ * be set again for what is left, which is too little to move the clock, for ever.
+ */
+function nextTick(timeMs: number): number {
+  return Math.ceil(timeMs * TICKS_PER_MS) / TICKS_PER_MS;
 }
 
 function isBefore(a: VirtualEvent, b: VirtualEvent): boolean {
