@@ -82,10 +82,11 @@ export class PartitionQueue implements StickyCandidate {
     return this.inFlight.length === 0 && this.retries.length === 0 && this.sealed.length === 0 && !this.hasOpenRecords;
   }
 
-  /** When its oldest unanswered record came; infinity if there is none. */
+  /** When its oldest record without a fate came; infinity if there is none. */
   get oldestCreatedAtMs(): number {
     let oldestMs = Number.POSITIVE_INFINITY;
-    for (const batch of this.batches()) oldestMs = Math.min(oldestMs, batch.createdAtMs);
+    // One that was given up in flight waits for its answer, and for no deadline any more.
+    for (const batch of this.batches()) if (!batch.isSettled) oldestMs = Math.min(oldestMs, batch.createdAtMs);
     for (const open of this.open) if (open) oldestMs = Math.min(oldestMs, open.createdAtMs);
     return oldestMs;
   }

@@ -1,6 +1,6 @@
 /** ProducerBatchExecutor: sends batches to the brokers that lead their partitions and settles each one once. Kafka's term: Sender. */
 
-import { assert, type Clock, type Logger, type Random } from "@millrace/base";
+import { assert, type Clock, type Logger, type Random, type Timer } from "@millrace/base";
 import { BrokerError, errorByNumber, KafkaError, NO_PRODUCER, produceApi } from "@millrace/protocol";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { Connection } from "../cluster/connection.ts";
@@ -81,6 +81,8 @@ export class ProducerBatchExecutor {
   readonly #parts: BatchExecutorParts;
   readonly #options: BatchExecutorOptions;
   readonly #links = new Map<number, BrokerLink>();
+  /** Backoffs that run: none of them keeps a process alive after close(). */
+  readonly #timers = new Set<Timer>();
   #isPumpQueued = false;
   #isClosed = false;
   /** Null where the producer is not idempotent. */
@@ -191,7 +193,7 @@ export class ProducerBatchExecutor {
           noteError(queue, toKafkaError(error, "CONNECTION_FAILED", `broker ${link.nodeId}`));
         // The partition may have found another leader meanwhile; if not, the cluster's own backoff paces the next try.
         this.#parts.cluster.metadata.requestRefresh();
-        this.#parts.clock.schedule(this.#options.retryBackoffMs, () => this.#queuePump());
+        this.#later(this.#options.retryBackoffMs, () => this.#queuePump());
       },
     );
   }
@@ -470,7 +472,16 @@ export class ProducerBatchExecutor {
     counters.batchRetried(batch, error);
     const waitMs = backoffMs(batch.attemptCount - 1, random, { baseMs: retryBackoffMs, maxMs: retryBackoffMaxMs });
     queue.backoffUntilMs = Math.max(queue.backoffUntilMs, nowMs + waitMs);
-    clock.schedule(waitMs, () => this.wake(queue));
+    this.#later(waitMs, () => this.wake(queue));
+  }
+
+  #later(delayMs: number, callback: () => void): void {
+    if (this.#isClosed) return;
+    const timer = this.#parts.clock.schedule(delayMs, () => {
+      this.#timers.delete(timer);
+      callback();
+    });
+    this.#timers.add(timer);
   }
 
   #giveUp(
@@ -566,6 +577,8 @@ export class ProducerBatchExecutor {
   close(): void {
     this.#isClosed = true;
     this.#identities?.close();
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
     this.#links.clear();
   }
 }

@@ -1,6 +1,6 @@
 /** Gets producer ids from the cluster, once at the start and again when one is spent (KIP-98). */
 
-import type { Clock, Logger, Random } from "@millrace/base";
+import type { Clock, Logger, Random, Timer } from "@millrace/base";
 import { BrokerError, initProducerIdApi } from "@millrace/protocol";
 import type { Cluster } from "../cluster/cluster.ts";
 import { backoffMs } from "../retry.ts";
@@ -25,6 +25,7 @@ export class ProducerIdentities {
   #current: ProducerIdentity | null = null;
   #isAsking = false;
   #isClosed = false;
+  #retryTimer: Timer | null = null;
   #failureCount = 0;
 
   /** Asks for the first one at once. */
@@ -47,6 +48,7 @@ export class ProducerIdentities {
 
   close(): void {
     this.#isClosed = true;
+    this.#retryTimer?.cancel();
   }
 
   #ask(): void {
@@ -65,7 +67,7 @@ export class ProducerIdentities {
         const { clock, random, logger, options } = this.#parts;
         logger.warn({ err: error }, "no producer id yet");
         const limits = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
-        clock.schedule(backoffMs(this.#failureCount++, random, limits), () => this.#ask());
+        this.#retryTimer = clock.schedule(backoffMs(this.#failureCount++, random, limits), () => this.#ask());
       },
     );
   }

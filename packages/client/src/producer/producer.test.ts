@@ -704,3 +704,37 @@ test("options that contradict each other are refused by name", () => {
     /no option batchsize; did you mean batchSize\?/,
   );
 });
+
+test("a record that is given up in flight sets no more timers while its answer is out", {
+  timeout: 10_000,
+}, async () => {
+  await warm({ maxInFlight: 1, requestTimeoutMs: 1000, deliveryTimeoutMs: 1000 });
+  log.plan({ kind: "hold" }, { kind: "hold" });
+  const [first] = sendAll(1);
+  await clock.advance(1);
+  const [second] = sendAll(1);
+  await clock.advance(500);
+  log.release();
+  await first;
+
+  await clock.advance(700);
+
+  assert.ok(second !== undefined);
+  await assertFailure(second, "DELIVERY_TIMEOUT", "maybe");
+});
+
+test("close in the middle of a backoff leaves no timer behind", async () => {
+  await warm({ retryBackoffMs: 1000 });
+  log.plan({ kind: "refuse", code: "NOT_ENOUGH_REPLICAS" });
+  const [sent] = sendAll(1);
+  await clock.advance(10);
+
+  const closed = producer.close({ timeoutMs: 0 });
+  closed.catch(() => {});
+  await clock.advance(1);
+
+  await assert.rejects(closed);
+  assert.ok(sent !== undefined);
+  await assertFailure(sent, "CLOSED", "no");
+  assert.equal(clock.pendingCount, 0);
+});
