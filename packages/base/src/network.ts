@@ -25,6 +25,8 @@ export interface ByteStream {
   readonly remote: string;
   /** The address of this machine on which an accepted stream came in; not there where streams have none. */
   readonly localHost?: string | null;
+  /** The name in the certificate that the other side of an accepted stream showed, as RFC 2253 writes it; null or not there without one. */
+  readonly peerSubject?: string | null;
   /** Bytes written that have not left this process. */
   readonly bufferedBytes: number;
   start(handlers: StreamHandlers): void;

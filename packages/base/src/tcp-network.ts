@@ -51,16 +51,23 @@ export const tcpNetwork: Network = new TcpNetwork();
 export class SocketStream implements ByteStream {
   readonly remote: string;
   readonly localHost: string | null;
+  readonly peerSubject: string | null;
   readonly #socket: Socket;
   readonly #openEvent: "connect" | "secureConnect";
   #error: Error | null;
 
   /** openEvent: what tells that a connecting socket can carry bytes. */
-  constructor(socket: Socket, remote: string, openEvent: "connect" | "secureConnect" = "connect") {
+  constructor(
+    socket: Socket,
+    remote: string,
+    openEvent: "connect" | "secureConnect" = "connect",
+    peerSubject: string | null = null,
+  ) {
     this.#socket = socket;
     this.#openEvent = openEvent;
     this.#error = socket.errored;
     this.remote = remote;
+    this.peerSubject = peerSubject;
     // A socket that listens on IPv6 shows IPv4 peers in mapped form; the plain form is what others can connect to.
     this.localHost = socket.localAddress?.replace(/^::ffff:/, "") ?? null;
     // Until `start` takes over: an error before it must not end the process.
