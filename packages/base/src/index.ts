@@ -13,5 +13,5 @@ export * from "./queue.ts";
 export * from "./random.ts";
 export * from "./tcp-network.ts";
 export * from "./tls-network.ts";
-export * from "./tls-server.ts";
+export * from "./tls-server-network.ts";
 export * from "./units.ts";

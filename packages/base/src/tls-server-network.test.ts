@@ -12,7 +12,7 @@ import {
 } from "@millrace/testing";
 import type { ByteStream } from "./network.ts";
 import { TlsNetwork, type TlsOptions } from "./tls-network.ts";
-import { TlsServerNetwork, type TlsServerOptions } from "./tls-server.ts";
+import { TlsServerNetwork, type TlsServerOptions } from "./tls-server-network.ts";
 
 const LOOPBACK = { host: "127.0.0.1", port: 0 };
 const trusting: TlsOptions = { ca: testAuthority };
