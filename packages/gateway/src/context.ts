@@ -3,6 +3,7 @@
 import type { Admin } from "@millrace/client";
 import type { KeyStore } from "./auth/key-store.ts";
 import type { Health } from "./health.ts";
+import type { Intake } from "./limits/intake.ts";
 import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Producers } from "./producers.ts";
@@ -14,6 +15,7 @@ export interface GatewayContext {
   readonly producers: Producers;
   readonly topics: TopicDirectory;
   readonly keys: KeyStore;
+  readonly intake: Intake;
   readonly health: Health;
   readonly metrics: Metrics;
 }

@@ -37,6 +37,11 @@ export const requestErrors = {
   ATOMIC_NOT_POSSIBLE: row(422, "Send fewer records, all to one partition, or leave out atomic."),
   BODY_TOO_LARGE: row(413, "Send smaller bodies, or raise bodyLimitBytes."),
   TOO_MANY_RECORDS: row(413, "Send fewer records a request, or raise recordLimit."),
+  HEADERS_TOO_LARGE: row(431, "Send smaller headers, or raise headerLimitBytes."),
+  RATE_LIMITED: row(429, "Send again after the seconds that Retry-After tells, or raise the key's limits.", true),
+  OVERLOADED: row(503, "Send again after the seconds that Retry-After tells; more gateways carry more.", true),
+  UPLOAD_STALLED: row(408, "Send the body without pauses.", true),
+  TOO_MANY_CONNECTIONS: row(503, "Use fewer connections and keep them, or raise connectionLimit.", true),
   HOST_NOT_ALLOWED: row(421, "Use the server's address or localhost, or name the host in allowedHosts."),
   ORIGIN_NOT_ALLOWED: row(403, "Name the page's origin in corsOrigins."),
   UNSUPPORTED_ENCODING: row(415, "Send the body plain, or compressed with gzip, deflate, br or zstd."),
@@ -91,6 +96,14 @@ export interface ErrorAnswer {
   readonly status: number;
   readonly body: ErrorEnvelope;
   readonly isRetriable: boolean;
+}
+
+/** The same in the form of RFC 9457, for those who ask for application/problem+json. */
+export function asProblem({ status, body }: ErrorAnswer): object {
+  const { error, code, ...rest } = body;
+  const words = code.toLowerCase().replaceAll("_", " ");
+  const title = words.charAt(0).toUpperCase() + words.slice(1);
+  return { type: `urn:millrace:error:${code}`, title, status, detail: error, code, ...rest };
 }
 
 /** Anything that a handler threw, as an answer. What is neither ours nor Kafka's is not shown: it may hold a secret. */

@@ -1,13 +1,14 @@
 /** Gateway: the HTTP Producer API as one thing to open and close. */
 
-import { type Address, MemoryFileSystem, type Timer } from "@millrace/base";
+import { type Address, type FileSystem, MemoryFileSystem, type Timer } from "@millrace/base";
 import { Admin } from "@millrace/client";
 import type { FastifyInstance } from "fastify";
 import { KeyStore } from "./auth/key-store.ts";
 import type { GatewayContext } from "./context.ts";
 import { Health } from "./health.ts";
+import { Intake } from "./limits/intake.ts";
 import { Metrics } from "./metrics.ts";
-import { type GatewayConfig, type GatewayOptions, gatewayOptions } from "./options.ts";
+import { type GatewayConfig, type GatewayOptions, type GatewayTls, gatewayOptions } from "./options.ts";
 import { Producers } from "./producers.ts";
 import { allRoutes } from "./routes.ts";
 import { createServer } from "./server.ts";
@@ -64,6 +65,12 @@ export class Gateway {
     return this.close();
   }
 
+  /** From now on new connections get this certificate. Throws Node's error for one that cannot be used; the old one stays. */
+  renewTls(tls: GatewayTls): void {
+    const { server } = this.#server;
+    if ("setSecureContext" in server && typeof server.setSecureContext === "function") server.setSecureContext(tls);
+  }
+
   async #close(): Promise<void> {
     const { options, health } = this.#context;
     health.beginClosing();
@@ -93,21 +100,32 @@ export class Gateway {
 }
 
 async function createContext(options: GatewayOptions): Promise<GatewayContext> {
-  const keys = await openKeys(options);
+  const storage = storageOf(options);
+  const keys = await openKeys(options, storage);
   const { bootstrapServers, clientId, network, clock, random, logger, maxBlockMs } = options;
   const admin = new Admin({ bootstrapServers, clientId, network, clock, random, logger, apiTimeoutMs: maxBlockMs });
   const producers = new Producers(options);
   const topics = new TopicDirectory({ admin, clock, logger, cacheMs: options.topicCacheMs });
-  const health = new Health({ admin, producers, clock });
-  const metrics = new Metrics({ producers });
-  return { options, admin, producers, topics, keys, health, metrics };
+  const { requestsInFlightLimit: requestLimit, bytesInFlightLimit: limitBytes } = options;
+  const intake = new Intake({ clock, requestLimit, limitBytes });
+  const health = new Health({ admin, producers, intake, clock });
+  const metrics = new Metrics({ producers, intake });
+  return { options, admin, producers, topics, keys, intake, health, metrics };
 }
 
-async function openKeys(options: GatewayOptions): Promise<KeyStore> {
+/** What outlives the process; or, without a folder, what is as good until it ends. */
+interface Storage {
+  readonly dataDir: string;
+  readonly fileSystem: FileSystem;
+}
+
+function storageOf({ dataDir, fileSystem }: GatewayOptions): Storage {
+  if (dataDir === null || dataDir === IN_MEMORY) return { dataDir: "/", fileSystem: new MemoryFileSystem() };
+  return { dataDir, fileSystem };
+}
+
+async function openKeys(options: GatewayOptions, { dataDir, fileSystem }: Storage): Promise<KeyStore> {
   const { clock, random, logger } = options;
-  const isLasting = options.dataDir !== null && options.dataDir !== IN_MEMORY;
-  const dataDir = isLasting ? options.dataDir : "/";
-  const fileSystem = isLasting ? options.fileSystem : new MemoryFileSystem();
   const keys = await KeyStore.open({ dataDir, fileSystem, clock, random, logger });
   keys.addFixed(options.apiKeys);
   if (options.auth === "keys" && keys.list().length === 0) {

@@ -2,6 +2,7 @@
 
 import type { Clock } from "@millrace/base";
 import type { Admin } from "@millrace/client";
+import type { Intake } from "./limits/intake.ts";
 import type { Producers } from "./producers.ts";
 
 /** An answer of the brokers counts for so long: probes come from several places. */
@@ -26,6 +27,7 @@ export interface HealthReport {
 export interface HealthParts {
   readonly admin: Pick<Admin, "describeCluster">;
   readonly producers: Pick<Producers, "bufferFill">;
+  readonly intake: Pick<Intake, "fill">;
   readonly clock: Clock;
 }
 
@@ -59,8 +61,9 @@ export class Health {
 
   #producerHealth(): ComponentHealth {
     if (this.#isClosing) return { status: "unhealthy", message: "shutting down" };
-    const fill = this.#parts.producers.bufferFill;
-    const message = `${Math.round(fill * 100)} % of the buffer is taken`;
+    const { producers, intake } = this.#parts;
+    const fill = Math.max(producers.bufferFill, intake.fill);
+    const message = `${Math.round(fill * 100)} % of the room for requests and records is taken`;
     return { status: fill > BUFFER_FILL_LIMIT ? "degraded" : "healthy", message };
   }
 

@@ -1,6 +1,7 @@
 /** Metrics: what the gateway counts, for Prometheus. */
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Intake } from "./limits/intake.ts";
 import type { Producers } from "./producers.ts";
 
 /** Seconds. From a lone record on an idle disk to a request that waited for its deadline. */
@@ -11,6 +12,7 @@ const OTHER_TOPICS = "(other)";
 
 export interface MetricsParts {
   readonly producers: Pick<Producers, "bufferFill" | "producerMetrics">;
+  readonly intake: Pick<Intake, "sizeBytes" | "requestCount">;
 }
 
 /** One label set of a counter, looked up once: the lookup by labels costs more than the count. */
@@ -24,7 +26,7 @@ export class Metrics {
   readonly #boundRecords: Bound<Counter.Internal> = new Map();
   readonly #topics = new Set<string>();
 
-  constructor({ producers }: MetricsParts) {
+  constructor({ producers, intake }: MetricsParts) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#durations = new Histogram({
@@ -54,6 +56,8 @@ export class Metrics {
       "Share of the producer's buffer that is taken, 0 to 1.",
       () => producers.bufferFill,
     );
+    gauge("millrace_http_in_flight_requests", "Requests that are being worked on.", () => intake.requestCount);
+    gauge("millrace_http_in_flight_bytes", "Bytes of bodies that are held.", () => intake.sizeBytes);
     gauge(
       "millrace_producer_pending_records",
       "Records accepted and not yet acknowledged.",

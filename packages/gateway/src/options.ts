@@ -6,6 +6,7 @@ import {
   count,
   defineOptions,
   type FileSystem,
+  flag,
   KIBIBYTE,
   list,
   MEBIBYTE,
@@ -17,6 +18,15 @@ import {
   text,
 } from "@millrace/base";
 import { commonOptions } from "@millrace/client/internal";
+
+/** All PEM. */
+export interface GatewayTls {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+  readonly passphrase?: string;
+  /** Authority of the certificates that clients must show; without it they need none. */
+  readonly ca?: string | Buffer;
+}
 
 export const gatewayOptions = defineOptions({
   host: text({ default: "127.0.0.1", doc: "Address to listen on for HTTP." }),
@@ -45,6 +55,12 @@ export const gatewayOptions = defineOptions({
     default: "changes",
     doc: "What is logged of API keys: keys that come and go, refusals, and once a minute how often a key was used; or each request too.",
   }),
+  tls: code<GatewayTls | null>({
+    default: null,
+    typeName: "{ cert, key, passphrase, ca } or null",
+    accepts: (value) => typeof value === "object" && value !== null && "cert" in value && "key" in value,
+    doc: "Certificate and private key as PEM: HTTPS instead of HTTP. With ca, every client must show a certificate of that authority.",
+  }),
   bodyLimitBytes: sizeBytes({
     default: 16 * MEBIBYTE,
     min: 1,
@@ -54,6 +70,29 @@ export const gatewayOptions = defineOptions({
     default: 100_000,
     min: 1,
     doc: "Most records in one request; more are answered with 413.",
+  }),
+  bytesInFlightLimit: sizeBytes({
+    default: 64 * MEBIBYTE,
+    min: KIBIBYTE,
+    doc: "Bytes of bodies that may be held at once, counted as they come; beyond it, stalled uploads are ended, then requests are answered with 503.",
+  }),
+  requestsInFlightLimit: count({
+    default: 10_000,
+    min: 1,
+    doc: "Requests that may be worked on at once; beyond it requests are answered with 503.",
+  }),
+  connectionLimit: count({
+    default: 20_000,
+    min: 1,
+    doc: "Connections that may be open at once; a further one is answered with 503 and closed.",
+  }),
+  keyRequestsPerSecond: count({
+    default: 0,
+    doc: "Requests a second of each API key, or of all together without keys; beyond it they are answered with 429. 0: as many as come.",
+  }),
+  keyBytesPerSecond: sizeBytes({
+    default: 0,
+    doc: "Bytes of bodies a second of each API key, or of all together without keys; beyond it requests are answered with 429. 0: as many as come.",
   }),
   messagesLimit: count({
     default: 10_000,
@@ -125,6 +164,7 @@ export const gatewayOptions = defineOptions({
     accepts: (value) => typeof value === "object" && value !== null,
     doc: "The disk of dataDir.",
   }),
+  logRequests: flag({ default: false, doc: "Logs each request with its id, route, status and time." }),
   network: commonOptions.entries.network,
   clock: commonOptions.entries.clock,
   random: commonOptions.entries.random,

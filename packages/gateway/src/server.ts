@@ -9,12 +9,14 @@ import {
   LogController,
   type RawRequestDefaultExpression,
 } from "fastify";
-import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
+import { JSON_TYPE, PROBLEM_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { AccessGuard } from "./auth/access-guard.ts";
 import type { GatewayContext } from "./context.ts";
-import { type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
+import { asProblem, type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
 import { parseJson } from "./json/parse.ts";
-import type { GatewayOptions } from "./options.ts";
+import { BodyReader } from "./limits/body-reader.ts";
+import { RateLimiter } from "./limits/rate-limiter.ts";
+import type { GatewayOptions, GatewayTls } from "./options.ts";
 import { OriginGuard } from "./origin-guard.ts";
 import type { Route } from "./route.ts";
 import { accessOf, fastifyPath, methodsFor } from "./routes.ts";
@@ -28,10 +30,16 @@ const REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
 const REQUEST_ID_BYTES = 6;
 /** Paths that we do not have are counted together: there is no end to them. */
 const UNKNOWN_ROUTE = "(unknown)";
+const EMPTY = Buffer.alloc(0);
 const MEDIA_TYPE = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+\s*(?:;|$)/;
 
 export function createServer(context: GatewayContext, routes: readonly Route[]): FastifyInstance {
-  const { options, metrics, keys } = context;
+  const { options, metrics, keys, intake } = context;
+  const limits = {
+    maxHeaderSize: options.headerLimitBytes,
+    headersTimeout: options.requestTimeoutMs,
+    connectionsCheckingInterval: CONNECTION_CHECK_MS,
+  };
   const server = fastify({
     logger: false,
     logController: new LogController({ disableRequestLogging: true }),
@@ -39,11 +47,9 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     bodyLimit: options.bodyLimitBytes,
     requestTimeout: options.requestTimeoutMs,
     keepAliveTimeout: options.keepAliveTimeoutMs,
-    http: {
-      maxHeaderSize: options.headerLimitBytes,
-      headersTimeout: options.requestTimeoutMs,
-      connectionsCheckingInterval: CONNECTION_CHECK_MS,
-    },
+    http: limits,
+    // Fastify's types know a server for each; ours is told apart by nothing but this.
+    ...(options.tls === null ? {} : ({ https: { ...limits, ...tlsOptions(options.tls) } } as object)),
     routerOptions: { maxParamLength: PARAM_LIMIT, ignoreTrailingSlash: true },
     // Nothing is guessed: a parameter that is not what its schema says is an error, not something like it.
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
@@ -71,6 +77,17 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
   const { clock, logger } = options;
   const guard = new OriginGuard(options);
   const access = new AccessGuard({ options, keys, clock, logger });
+  const limiter = new RateLimiter({
+    clock,
+    requestsPerSecond: options.keyRequestsPerSecond,
+    bytesPerSecond: options.keyBytesPerSecond,
+  });
+  const bodies = new BodyReader(intake, options.bodyLimitBytes);
+  server.server.on("checkContinue", (request, reply) => {
+    bodies.expectContinue(request, reply);
+    server.server.emit("request", request, reply);
+  });
+  limitConnections(server.server, options);
   server.decorateRequest("principal");
   server.addHook("onRequest", (request, reply, next) => {
     if (guard.admit(request, reply)) {
@@ -78,6 +95,7 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
       return;
     }
     access.admit(request, reply, request.is404 ? undefined : request.routeOptions.config.access);
+    if (request.routeOptions.config.access?.scopes !== null) limiter.admit(request.principal.id, reply);
     const { headers } = request.raw;
     // Fastify refuses what is no media type ("json"), before any parser is asked.
     if (headers["content-type"] !== undefined && !MEDIA_TYPE.test(headers["content-type"]))
@@ -88,30 +106,73 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     const route = request.routeOptions.url ?? UNKNOWN_ROUTE;
     metrics.requestAnswered(request.method, route, reply.statusCode, reply.elapsedTime);
     access.answered(request, reply.statusCode);
+    if (options.logRequests) logRequest(options, request, reply);
     done();
   });
-  register(server, routes, true);
-  register(server, routes, false);
+  register(server, routes, { isRawBody: true, bodies, limiter });
+  register(server, routes, { isRawBody: false, bodies, limiter });
   return server;
 }
 
+function tlsOptions({ cert, key, passphrase, ca }: GatewayTls): object {
+  return {
+    cert,
+    key,
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+  };
+}
+
+/** Connections beyond the limit are told so, as far as they can be: before a TLS handshake there are no words. */
+function limitConnections(server: FastifyInstance["server"], options: GatewayOptions): void {
+  let count = 0;
+  server.on("connection", (socket) => {
+    count += 1;
+    socket.once("close", () => {
+      count -= 1;
+    });
+    if (count <= options.connectionLimit) return;
+    if (options.tls !== null) socket.destroy();
+    else
+      answerBareSocket(socket, [
+        503,
+        "TOO_MANY_CONNECTIONS",
+        `there are already ${options.connectionLimit} connections`,
+      ]);
+  });
+}
+
+function logRequest(options: GatewayOptions, request: FastifyRequest, reply: FastifyReply): void {
+  const { id: requestId, method } = request;
+  const { statusCode: status, elapsedTime } = reply;
+  const route = request.routeOptions.url ?? UNKNOWN_ROUTE;
+  const { traceparent } = request.headers;
+  const trace = typeof traceparent === "string" ? { traceparent } : {};
+  const elapsedMs = Math.round(elapsedTime * 1000) / 1000;
+  options.logger.info({ requestId, method, route, status, elapsedMs, ...trace }, "request");
+}
+
+interface RegisterParts {
+  readonly isRawBody: boolean;
+  readonly bodies: BodyReader;
+  readonly limiter: RateLimiter;
+}
+
 /** Routes that take the body's bytes, or those that take it parsed. Any content type will do: curl's default must. */
-function register(server: FastifyInstance, routes: readonly Route[], isRawBody: boolean): void {
+function register(server: FastifyInstance, routes: readonly Route[], parts: RegisterParts): void {
+  const { isRawBody, bodies, limiter } = parts;
   server.register((scope, _options, registered) => {
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body: Buffer, done) => {
-      if (isRawBody) {
-        done(null, body);
-        return;
-      }
-      let parsed: unknown;
-      try {
-        parsed = body.length === 0 ? undefined : parseJson(body);
-      } catch (error) {
-        done(error instanceof Error ? error : new Error(String(error)));
-        return;
-      }
-      done(null, parsed);
+    scope.addContentTypeParser("*", (request, payload, done) => {
+      bodies.read(request.raw, payload, (error, body = EMPTY) => {
+        if (error !== null) {
+          done(error);
+          return;
+        }
+        limiter.spendBytes(request.principal.id, body.length);
+        if (isRawBody) done(null, body);
+        else parseBody(body, done);
+      });
     });
     for (const route of routes) {
       if ((route.isRawBody === true) !== isRawBody) continue;
@@ -124,11 +185,25 @@ function register(server: FastifyInstance, routes: readonly Route[], isRawBody: 
           ...(route.query === undefined ? {} : { querystring: route.query }),
           ...(route.body === undefined ? {} : { body: route.body }),
         },
-        handler: (request, reply) => route.handle(request, reply),
+        handler: (request, reply) => {
+          if (route.docs.tag !== "Health") bodies.begin(request.raw, reply.raw);
+          return route.handle(request, reply);
+        },
       });
     }
     registered();
   });
+}
+
+function parseBody(body: Buffer, done: (error: Error | null, parsed?: unknown) => void): void {
+  let parsed: unknown;
+  try {
+    parsed = body.length === 0 ? undefined : parseJson(body);
+  } catch (error) {
+    done(error instanceof Error ? error : new Error(String(error)));
+    return;
+  }
+  done(null, parsed);
 }
 
 /** Ids that no other process gives: a random start, then a count, as randomness for each would cost more than the rest. */
@@ -144,9 +219,13 @@ function requestIds(options: GatewayOptions): (request: RawRequestDefaultExpress
 }
 
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { status, body, isRetriable } = errorAnswer(asRequestError(error), request.id);
-  if (isRetriable) reply.header("retry-after", RETRY_AFTER_S);
-  return reply.code(status).header("content-type", JSON_TYPE).send(JSON.stringify(body));
+  const answer = errorAnswer(asRequestError(error), request.id);
+  if (answer.isRetriable && !reply.hasHeader("retry-after")) reply.header("retry-after", RETRY_AFTER_S);
+  reply.code(answer.status);
+  if (request.headers.accept?.includes("application/problem+json") === true) {
+    return reply.header("content-type", PROBLEM_TYPE).send(JSON.stringify(asProblem(answer)));
+  }
+  return reply.header("content-type", JSON_TYPE).send(JSON.stringify(answer.body));
 }
 
 function isExpected(error: unknown): boolean {
@@ -225,7 +304,10 @@ function answerClientError(
     socket.destroy();
     return;
   }
-  const [status, code, message] = clientAnswers[error.code ?? ""] ?? [400, "INVALID_REQUEST", "this is not HTTP"];
+  answerBareSocket(socket, clientAnswers[error.code ?? ""] ?? [400, "INVALID_REQUEST", "this is not HTTP"]);
+}
+
+function answerBareSocket(socket: RawRequestDefaultExpression["socket"], [status, code, message]: ClientAnswer): void {
   const body = JSON.stringify({ error: message, code, requestId: "" });
   const head = `HTTP/1.1 ${status} ${statusTexts[status] ?? "Error"}\r\nContent-Type: ${JSON_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
   socket.end(head + body);
@@ -241,5 +323,6 @@ const clientAnswers: Readonly<Record<string, ClientAnswer>> = {
 const statusTexts: Readonly<Record<number, string>> = {
   400: "Bad Request",
   408: "Request Timeout",
+  503: "Service Unavailable",
   431: "Request Header Fields Too Large",
 };

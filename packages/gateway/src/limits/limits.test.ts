@@ -1,0 +1,257 @@
+import assert from "node:assert/strict";
+import { connect, type Socket } from "node:net";
+import { after, before, suite, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { httpCall, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
+import { Gateway } from "../gateway.ts";
+import type { GatewayConfig } from "../options.ts";
+
+const ONE_RECORD = '{"records":[{"value":1}]}';
+const PATH = "/api/topics/orders/produce";
+
+suite("limits", { concurrency: false }, () => {
+  let started: StartedBroker;
+
+  before(async () => {
+    started = await startBroker();
+    await using gateway = await open({});
+    await httpCall("POST", `${urlOf(gateway)}/api/topics`, '{"name":"orders","partitions":1}');
+  });
+
+  after(() => started.close());
+
+  function open(config: GatewayConfig): Promise<Gateway> {
+    return Gateway.open({ port: 0, bootstrapServers: started.server, closeTimeoutMs: 500, ...config });
+  }
+
+  test("500 uploads that stall leave the others at 200", async () => {
+    await using gateway = await open({ bytesInFlightLimit: 1024 * 1024 });
+    const stalled = await Promise.all(Array.from({ length: 500 }, () => startUpload(gateway, 16_000_000, 4_000)));
+
+    try {
+      // What they sent is more than there is room for: the longest silent of them make way.
+      await waitUntil("a produce is answered with 200", async () => (await produce(gateway)).status === 200);
+      const answers = await Promise.all(Array.from({ length: 100 }, () => produce(gateway)));
+
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        new Array(100).fill(200),
+      );
+    } finally {
+      for (const { socket } of stalled) socket.destroy();
+    }
+  });
+
+  test("a stalled upload that had to make way is told so", async () => {
+    await using gateway = await open({ bytesInFlightLimit: 100_000 });
+    const upload = await startUpload(gateway, 200_000, 90_000);
+    const large = JSON.stringify({ records: [{ value: "x".repeat(50_000) }] });
+
+    await waitUntil("another one has its room", async () => (await produce(gateway, large)).status === 200);
+    await waitUntil("it was answered", () => upload.answer() !== "");
+
+    assert.match(upload.answer(), /^HTTP\/1\.1 408 [\s\S]*UPLOAD_STALLED/);
+    upload.socket.destroy();
+  });
+
+  test("where there is no room and nobody has stalled, a request is told to come back", async () => {
+    await using gateway = await open({ bytesInFlightLimit: 10_000 });
+    const large = JSON.stringify({ records: [{ value: "x".repeat(50_000) }] });
+
+    const { status, json, headers } = await produce(gateway, large);
+
+    assert.deepEqual([status, json.code], [503, "OVERLOADED"]);
+    assert.equal(headers.get("retry-after"), "1");
+    assert.equal((await produce(gateway)).status, 200);
+  });
+
+  test("requests beyond the limit are turned away while the others go on", async () => {
+    await using gateway = await open({ requestsInFlightLimit: 4 });
+
+    const answers = await Promise.all(Array.from({ length: 60 }, () => produce(gateway)));
+
+    const statuses = new Set(answers.map(({ status }) => status));
+    assert.deepEqual([...statuses].sort(), [200, 503]);
+    await waitUntil("there is room again", async () => (await produce(gateway)).status === 200);
+  });
+
+  test("a sender of one byte a second costs nobody anything, and is cut off in the end", async () => {
+    await using gateway = await open({ requestTimeoutMs: 500 });
+    const { socket, answer } = await startUpload(gateway, 1_000, 0);
+    const drip = setInterval(() => socket.write(" "), 50);
+
+    try {
+      assert.equal((await produce(gateway)).status, 200);
+      await waitUntil("it was given up", () => answer() !== "");
+
+      assert.match(answer(), /^HTTP\/1\.1 408 [\s\S]*REQUEST_INCOMPLETE/);
+    } finally {
+      clearInterval(drip);
+      socket.destroy();
+    }
+  });
+
+  test("a body that would inflate to 10 GiB is refused after the first bytes too many", async () => {
+    await using gateway = await open({});
+    // Ten gibibytes of zeros in gzip members of 64 MiB: 10 MB on the wire.
+    const member = gzipSync(Buffer.alloc(64 * 1024 * 1024), { level: 9 });
+    const bomb = Buffer.concat(new Array(160).fill(member));
+    const rssBefore = process.memoryUsage.rss();
+
+    const { status, json } = await produce(gateway, bomb, { "content-encoding": "gzip" });
+
+    assert.deepEqual([status, json.code], [413, "BODY_TOO_LARGE"]);
+    assert.ok(process.memoryUsage.rss() - rssBefore < 200 * 1024 * 1024);
+  });
+
+  test("an upload that announces itself is refused before it is sent", async () => {
+    await using gateway = await open({ bodyLimitBytes: 1000, auth: "keys", apiKeys: ["k"] });
+    const head = (key: string, sizeBytes: number) =>
+      `POST ${PATH} HTTP/1.1\r\nhost: localhost\r\nauthorization: ${key}\r\ncontent-length: ${sizeBytes}\r\nexpect: 100-continue\r\n\r\n`;
+    const ask = async (text: string) => {
+      const { socket, answer } = await connectTo(gateway);
+      socket.write(text);
+      await waitUntil("it was answered", () => answer() !== "");
+      return { socket, answer };
+    };
+
+    const tooLarge = await ask(head("k", 5000));
+    const unknown = await ask(head("wrong", 500));
+    const welcome = await ask(head("k", ONE_RECORD.length));
+    assert.match(tooLarge.answer(), /^HTTP\/1\.1 413 /);
+    assert.match(unknown.answer(), /^HTTP\/1\.1 401 /);
+    assert.match(welcome.answer(), /^HTTP\/1\.1 100 Continue/);
+    welcome.socket.write(ONE_RECORD);
+    await waitUntil("it was stored", () => welcome.answer().includes("offsets"));
+    for (const { socket } of [tooLarge, unknown, welcome]) socket.destroy();
+  });
+
+  test("a key that sends too many requests is told when to go on, and others are not held up", async () => {
+    await using gateway = await open({ auth: "keys", apiKeys: ["a", "b"], keyRequestsPerSecond: 5 });
+
+    const answers: Awaited<ReturnType<typeof produce>>[] = [];
+    for (let index = 0; index < 8; index++) answers.push(await produce(gateway, ONE_RECORD, { authorization: "a" }));
+    const other = await produce(gateway, ONE_RECORD, { authorization: "b" });
+
+    const refused = answers.at(-1);
+    assert.deepEqual([answers[0]?.status, refused?.status, refused?.json.code], [200, 429, "RATE_LIMITED"]);
+    assert.equal(refused?.headers.get("retry-after"), "1");
+    for (const name of ["ratelimit", "x-ratelimit"]) {
+      assert.equal(refused?.headers.get(`${name}-limit`), "5");
+      assert.equal(refused?.headers.get(`${name}-remaining`), "0");
+      assert.equal(answers[0]?.headers.get(`${name}-remaining`), "4");
+    }
+    assert.equal(other.status, 200);
+    assert.equal((await httpCall("GET", `${urlOf(gateway)}/health/live`)).status, 200);
+  });
+
+  test("a key that sent too many bytes waits for as long as they stand for", async () => {
+    await using gateway = await open({ keyBytesPerSecond: 10_000 });
+    const large = JSON.stringify({ records: [{ value: "x".repeat(50_000) }] });
+
+    const first = await produce(gateway, large);
+    const second = await produce(gateway, large);
+
+    assert.equal(first.status, 200);
+    assert.deepEqual([second.status, second.json.code], [429, "RATE_LIMITED"]);
+    assert.match(second.headers.get("retry-after") ?? "", /^[45]$/);
+  });
+
+  test("a connection too many is told so and closed; the others stay", async () => {
+    await using gateway = await open({ connectionLimit: 3 });
+    const kept = await Promise.all([connectTo(gateway), connectTo(gateway), connectTo(gateway)]);
+    const tooMany = await connectTo(gateway);
+
+    await waitUntil("it was closed", () => tooMany.socket.closed);
+    const [first] = kept;
+    first?.socket.write("GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    await waitUntil("the first is served", () => first?.answer().includes('"alive":true') === true);
+
+    assert.match(tooMany.answer(), /^HTTP\/1\.1 503 [\s\S]*TOO_MANY_CONNECTIONS/);
+    for (const { socket } of kept) socket.destroy();
+  });
+
+  test("2,000 idle connections leave the server answering", async () => {
+    await using gateway = await open({});
+    const idle = await Promise.all(Array.from({ length: 2_000 }, () => connectTo(gateway)));
+
+    assert.equal((await produce(gateway)).status, 200);
+    for (const { socket } of idle) socket.destroy();
+  });
+});
+
+test("with brokers that are gone, what is held stays within its bounds and readiness is off", async () => {
+  const started = await startBroker();
+  await using gateway = await Gateway.open({
+    port: 0,
+    bootstrapServers: started.server,
+    bufferMemory: 1024 * 1024,
+    bytesInFlightLimit: 2 * 1024 * 1024,
+    maxBlockMs: 300,
+    deliveryTimeoutMs: 1_000,
+    closeTimeoutMs: 50,
+  });
+  await httpCall("POST", `${urlOf(gateway)}/api/topics`, '{"name":"orders","partitions":1}');
+  await produce(gateway);
+  await started.close();
+  const large = JSON.stringify({ records: [{ value: "x".repeat(200_000) }] });
+
+  const answers = await Promise.all(Array.from({ length: 50 }, () => produce(gateway, large)));
+  const ready = await httpCall("GET", `${urlOf(gateway)}/health/ready`);
+
+  assert.ok(answers.every(({ status }) => status === 503 || status === 504));
+  assert.ok(answers.some(({ headers }) => headers.get("retry-after") !== null));
+  assert.equal(ready.status, 503);
+});
+
+test("an error comes as RFC 9457 has it where that is asked for", async () => {
+  await using gateway = await Gateway.open({ port: 0, bootstrapServers: "127.0.0.1:1" });
+  const headers = { accept: "application/problem+json, application/json;q=0.5", "x-request-id": "trace-7" };
+
+  const { status, json, headers: answered } = await httpCall("GET", `${urlOf(gateway)}/nowhere`, undefined, headers);
+
+  assert.equal(status, 404);
+  assert.match(answered.get("content-type") ?? "", /^application\/problem\+json/);
+  assert.deepEqual(json, {
+    type: "urn:millrace:error:NOT_FOUND",
+    title: "Not found",
+    status: 404,
+    detail: "there is no GET /nowhere",
+    code: "NOT_FOUND",
+    requestId: "trace-7",
+  });
+});
+
+function produce(gateway: Gateway, body: string | Uint8Array = ONE_RECORD, headers = {}) {
+  return httpCall("POST", `${urlOf(gateway)}${PATH}`, body, headers);
+}
+
+interface Client {
+  readonly socket: Socket;
+  answer(): string;
+}
+
+function connectTo(gateway: Gateway): Promise<Client> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const socket = connect(gateway.address.port, gateway.address.host, () => {
+      resolve({ socket, answer: () => text });
+    });
+    socket.on("data", (bytes) => {
+      text += bytes.toString();
+    });
+    socket.on("error", reject);
+  });
+}
+
+/** Announces sizeBytes, sends sentBytes of them, and falls silent. */
+async function startUpload(gateway: Gateway, sizeBytes: number, sentBytes: number): Promise<Client> {
+  const client = await connectTo(gateway);
+  const head = `POST ${PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${sizeBytes}\r\n\r\n`;
+  client.socket.write(head + "x".repeat(sentBytes));
+  return client;
+}
+
+function urlOf(gateway: Gateway): string {
+  return `http://${gateway.address.host}:${gateway.address.port}`;
+}
