@@ -1,6 +1,7 @@
 /** What the handlers work with: opened with the gateway, closed with it. */
 
 import type { Admin } from "@millrace/client";
+import type { AsyncRequests } from "./async/async-requests.ts";
 import type { KeyStore } from "./auth/key-store.ts";
 import type { Health } from "./health.ts";
 import type { Intake } from "./limits/intake.ts";
@@ -14,6 +15,7 @@ export interface GatewayContext {
   readonly admin: Admin;
   readonly producers: Producers;
   readonly topics: TopicDirectory;
+  readonly asyncRequests: AsyncRequests;
   readonly keys: KeyStore;
   readonly intake: Intake;
   readonly health: Health;

@@ -46,6 +46,13 @@ export const requestErrors = {
   ORIGIN_NOT_ALLOWED: row(403, "Name the page's origin in corsOrigins."),
   UNSUPPORTED_ENCODING: row(415, "Send the body plain, or compressed with gzip, deflate, br or zstd."),
   REQUEST_INCOMPLETE: row(408, "Send the whole request within requestTimeoutMs."),
+  REQUEST_NOT_FOUND: row(404, "Ask with the requestId of the 202 and the key that made it, before expiresAt."),
+  REQUEST_IN_PROGRESS: row(409, "Wait until the request is final: GET its status with ?wait=.", true),
+  TOO_MANY_ASYNC_REQUESTS: row(
+    429,
+    "Send slower, DELETE requests that are final, or raise asyncRequestsLimit or asyncLimitBytes.",
+    true,
+  ),
   INTERNAL_ERROR: row(500, "Report it with the request id: this is a mistake in Millrace."),
 } as const satisfies Record<string, Row>;
 

@@ -1,8 +1,10 @@
 /** Gateway: the HTTP Producer API as one thing to open and close. */
 
+import { join } from "node:path";
 import { type Address, type FileSystem, MemoryFileSystem, type Timer } from "@millrace/base";
 import { Admin } from "@millrace/client";
 import type { FastifyInstance } from "fastify";
+import { AsyncRequests } from "./async/async-requests.ts";
 import { KeyStore } from "./auth/key-store.ts";
 import type { GatewayContext } from "./context.ts";
 import { Health } from "./health.ts";
@@ -16,6 +18,8 @@ import { TopicDirectory } from "./topic-directory.ts";
 
 /** As dataDir: no folder at all. */
 const IN_MEMORY = "memory";
+/** Where async requests lie in dataDir. */
+const ASYNC_FOLDER = "async-requests";
 /** Between two looks for connections that have become idle, while closing. */
 const IDLE_SWEEP_MS = 20;
 
@@ -47,6 +51,7 @@ export class Gateway {
       await closeContext(context);
       throw error;
     }
+    context.asyncRequests.start();
     const bound = server.server.address();
     const port = typeof bound === "object" && bound !== null ? bound.port : options.port;
     return new Gateway({ host: options.host, port }, context, server);
@@ -74,6 +79,7 @@ export class Gateway {
   async #close(): Promise<void> {
     const { options, health } = this.#context;
     health.beginClosing();
+    this.#context.asyncRequests.beginClosing();
     const closed = this.#server.close();
     const timer = options.clock.schedule(options.closeTimeoutMs, () => this.#server.server.closeAllConnections());
     const sweep = this.#closeIdleConnections();
@@ -110,7 +116,11 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const intake = new Intake({ clock, requestLimit, limitBytes });
   const health = new Health({ admin, producers, intake, clock });
   const metrics = new Metrics({ producers, intake });
-  return { options, admin, producers, topics, keys, intake, health, metrics };
+  const directory = join(storage.dataDir, ASYNC_FOLDER);
+  const { fileSystem } = storage;
+  const parts = { options, directory, fileSystem, clock, random, logger, producers, topics, metrics };
+  const asyncRequests = await AsyncRequests.open(parts);
+  return { options, admin, producers, topics, asyncRequests, keys, intake, health, metrics };
 }
 
 /** What outlives the process; or, without a folder, what is as good until it ends. */
@@ -136,6 +146,9 @@ async function openKeys(options: GatewayOptions, { dataDir, fileSystem }: Storag
 
 async function closeContext(context: GatewayContext): Promise<void> {
   await context.keys.close();
+  // The async requests are told by the producers' end which of their records are stored, and write that down.
+  context.asyncRequests.beginClosing();
   await context.producers.close(context.options.closeTimeoutMs);
+  await context.asyncRequests.close();
   await context.admin.close();
 }

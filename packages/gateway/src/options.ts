@@ -7,9 +7,11 @@ import {
   defineOptions,
   type FileSystem,
   flag,
+  GIBIBYTE,
   KIBIBYTE,
   list,
   MEBIBYTE,
+  MINUTE_MS,
   millis,
   nodeFileSystem,
   type OptionsOf,
@@ -135,6 +137,28 @@ export const gatewayOptions = defineOptions({
     min: KIBIBYTE,
     kafka: "buffer.memory",
     doc: "Bytes of records that may wait to be sent, for all requests together.",
+  }),
+  asyncRequestsLimit: count({
+    default: 100_000,
+    doc: "Most async requests that are kept, finished ones included; more are answered with 429. 0: none are taken.",
+  }),
+  asyncLimitBytes: sizeBytes({
+    default: GIBIBYTE,
+    doc: "Most bytes on disk of async requests and their results; more are answered with 429.",
+  }),
+  asyncRetentionMs: millis({
+    default: 30 * MINUTE_MS,
+    doc: "How long the result of an async request can be asked for.",
+  }),
+  asyncSweepMs: millis({
+    default: 5 * MINUTE_MS,
+    min: 1,
+    doc: "How often what is older is thrown away.",
+  }),
+  asyncTimeoutLimitMs: millis({
+    default: 30 * MINUTE_MS,
+    min: 1,
+    doc: "Longest timeout_ms of an async request. Without timeout_ms it is deliveryTimeoutMs.",
   }),
   lingerMs: millis({
     default: 0,

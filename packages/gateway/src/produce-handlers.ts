@@ -1,19 +1,22 @@
 /** The HTTP Producer API: records in, where each landed out. */
 
+import { KafkaError } from "@millrace/protocol";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
+import { acceptedSchema, sendAccepted } from "./async/async-handlers.ts";
 import type { GatewayContext } from "./context.ts";
 import { RequestError, topicNotFound } from "./errors.ts";
 import { inflateBody } from "./inflate.ts";
-import { type ScannedRecord, scanEnvelope, scanLines } from "./produce-body.ts";
+import type { GatewayOptions } from "./options.ts";
+import type { ScannedRecord } from "./produce-body.ts";
+import { type ProduceRequest, readProduceRequest, readRecords } from "./produce-request.ts";
 import { produceAnswer } from "./produce-response.ts";
-import { type ProduceQuery, produceQuery, readProduceSettings } from "./produce-settings.ts";
+import { type ProduceQuery, type ProduceSettings, produceQuery, readProduceSettings } from "./produce-settings.ts";
 import { ProducerContext } from "./producer-context.ts";
-import { rawRecord } from "./raw-body.ts";
 import { defineRoute, type Route } from "./route.ts";
-import { isSet, topicParams } from "./schemas.ts";
-import { isUnknownTopic } from "./topic-directory.ts";
+import { topicParams } from "./schemas.ts";
+import { isUnknownTopic, type TopicDirectory } from "./topic-directory.ts";
 
 export function produceRoutes(context: GatewayContext): Route[] {
   return [
@@ -40,9 +43,15 @@ export function produceRoutes(context: GatewayContext): Route[] {
             schema: produceResult,
             example: { offsets: [{ partition: 0, offset: 42, timestamp: 1_767_225_600_000 }] },
           },
+          202: {
+            description: "With async=true: the request is on disk and will be finished. Location tells where to ask.",
+            schema: acceptedSchema,
+            example: { requestId: "req_qS9vJ0Zf1mXkT3c7aWbL4g", status: "pending" },
+          },
           207: { description: "With status=strict: some records failed.", schema: produceResult },
           404: { description: "There is no such topic." },
           422: { description: "With status=strict: all records failed for their content.", schema: produceResult },
+          429: { description: "With async=true: too many async requests are kept." },
           503: {
             description: "None was stored: no broker can be reached, or the buffer is full.",
             schema: produceResult,
@@ -85,21 +94,37 @@ async function handleProduceBatch(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { options, topics, producers, metrics } = context;
+  const { options, topics } = context;
   const settings = readProduceSettings(query);
   // Before the body is looked at, as the document has it.
-  const partitionCount = topics.known(topic) ?? (await topics.find(topic));
-  if (settings.isAsync) {
-    throw new RequestError(
-      "INVALID_PARAMETER",
-      "async=true is not supported yet; leave it out to wait for the result",
-      {
-        details: [{ field: "async", message: "only false is accepted" }],
-      },
-    );
-  }
+  const partitionCount = topics.known(topic) ?? (await findTopic(topics, topic, settings));
   const body = await inflateBody(request.body, request.headers["content-encoding"], options.bodyLimitBytes);
-  const records = readRecords(body, query, request, options.recordLimit);
+  const produce = readProduceRequest(topic, query, request, body, options.clock.timestampMs());
+  const records = readRecords(produce, options.recordLimit);
+  if (!settings.isAsync) return produceNow(context, produce, settings, partitionCount, records, reply);
+  if (settings.timeoutMs !== null && settings.timeoutMs > options.asyncTimeoutLimitMs) throw tooLong(options);
+  return sendAccepted(await context.asyncRequests.accept(produce, request.principal.id, records), reply);
+}
+
+/** While no broker tells, an async request is taken without knowing its topic: that is what it is for. */
+async function findTopic(topics: TopicDirectory, topic: string, settings: ProduceSettings): Promise<number> {
+  try {
+    return await topics.find(topic);
+  } catch (error) {
+    if (settings.isAsync && error instanceof KafkaError && error.retriable) return 0;
+    throw error;
+  }
+}
+
+async function produceNow(
+  context: GatewayContext,
+  { topic, body, receivedAtMs }: ProduceRequest,
+  settings: ProduceSettings,
+  partitionCount: number,
+  records: readonly ScannedRecord[],
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { options, topics, producers, metrics } = context;
   const producerContext = new ProducerContext({
     topic,
     partitionCount,
@@ -107,7 +132,7 @@ async function handleProduceBatch(
     producer: producers.withAcks(settings.acks),
     partitioner: producers.partitioner(settings.partitioner),
     clock: options.clock,
-    receivedAtMs: options.clock.timestampMs(),
+    receivedAtMs,
   });
   const outcomes = await producerContext.produceRecords(body, records);
   const answer = produceAnswer(topic, settings, records, outcomes);
@@ -122,28 +147,15 @@ async function handleProduceBatch(
   return reply.code(answer.status).header("content-type", JSON_TYPE).send(answer.body);
 }
 
+function tooLong({ asyncTimeoutLimitMs }: GatewayOptions): RequestError {
+  const message = `must be at most ${asyncTimeoutLimitMs} with async`;
+  return new RequestError("INVALID_PARAMETER", `timeout_ms ${message}`, {
+    details: [{ field: "timeout_ms", message }],
+  });
+}
+
 function countOf<T>(items: Iterable<T>, isCounted: (item: T) => boolean): number {
   let count = 0;
   for (const item of items) if (isCounted(item)) count += 1;
   return count;
-}
-
-/** Which kind of body it is: one raw value, a record a line, or, for any other type or none, the envelope. */
-function readRecords(
-  body: Buffer,
-  query: ProduceQuery,
-  request: FastifyRequest,
-  recordLimit: number,
-): readonly ScannedRecord[] {
-  if (isSet(query.raw)) return [rawRecord(query, request.raw.rawHeaders)];
-  switch (request.mediaType) {
-    case "application/octet-stream":
-    case "text/plain":
-      return [rawRecord(query, request.raw.rawHeaders)];
-    case "application/x-ndjson":
-    case "application/jsonl":
-      return scanLines(body, recordLimit);
-    default:
-      return scanEnvelope(body, recordLimit);
-  }
 }

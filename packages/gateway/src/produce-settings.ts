@@ -40,7 +40,9 @@ export const produceQuery = Type.Object({
   key: Type.Optional(Type.String({ description: "Of a raw body's record; else the header Kafka-Key." })),
   partition: Type.Optional(numberOf("Of a raw body's record.")),
   timestamp: Type.Optional(numberOf("Of a raw body's record, in milliseconds since 1970.")),
-  async: Type.Optional(flagOf("Not supported yet: only false is accepted.")),
+  async: Type.Optional(
+    flagOf("Answer 202 as soon as the request is on disk, with a requestId to ask for the result with."),
+  ),
 });
 
 export type ProduceQuery = Static<typeof produceQuery>;

@@ -42,24 +42,26 @@ export class ProducerContext {
    */
   async produceRecords(body: Buffer, records: readonly ScannedRecord[]): Promise<RecordOutcomes> {
     const { isAtomic, timeoutMs } = this.#parts.settings;
-    const outcomes = isAtomic ? await this.#sendWhole(body, records) : this.send(body, records);
+    const outcomes = new RecordOutcomes(records.length);
+    const sent = this.send(body, records, outcomes);
+    if (isAtomic) await sent;
     await (timeoutMs === null ? outcomes.settled : this.#within(timeoutMs, outcomes));
     return outcomes;
   }
 
-  /** Hands the records over. What becomes of them comes to the outcomes, which are returned at once. */
-  send(body: Buffer, records: readonly ScannedRecord[]): RecordOutcomes {
-    const { producer } = this.#parts;
-    const outcomes = new RecordOutcomes(records.length);
-    void sendRun(producer, new BodyRun(this.#parts, body, records, outcomes));
-    return outcomes;
-  }
-
-  async #sendWhole(body: Buffer, records: readonly ScannedRecord[]): Promise<RecordOutcomes> {
-    const outcomes = new RecordOutcomes(records.length);
-    const run = new WholeRun(this.#parts, body, records, outcomes);
-    const reason = await sendWholeRun(this.#parts.producer, run);
-    if (reason === null) return outcomes;
+  /**
+   * Hands over those records that are pending. Resolves once that is done; their fates come to the outcomes.
+   *
+   * Rejects with RequestError ATOMIC_NOT_POSSIBLE before anything is sent.
+   */
+  async send(body: Buffer, records: readonly ScannedRecord[], outcomes: RecordOutcomes): Promise<void> {
+    const { producer, settings } = this.#parts;
+    if (!settings.isAtomic) {
+      await sendRun(producer, new BodyRun(this.#parts, body, records, outcomes));
+      return;
+    }
+    const reason = await sendWholeRun(producer, new WholeRun(this.#parts, body, records, outcomes));
+    if (reason === null) return;
     throw new RequestError("ATOMIC_NOT_POSSIBLE", `the records cannot be stored as one: ${reason}`);
   }
 
@@ -98,7 +100,7 @@ class BodyRun implements RecordRun {
 
   fill(index: number, record: RunRecord): boolean {
     const scanned = this.#records[index];
-    if (scanned === undefined) return false;
+    if (scanned === undefined || !this.completion.isPending(index)) return false;
     const failure = this.#serialize(scanned, record);
     if (failure === null) return true;
     this.refuse(failure, index);

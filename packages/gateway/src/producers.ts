@@ -10,6 +10,8 @@ export class Producers {
   readonly #all: Producer;
   /** Opened when it is first asked for: most gateways never need it. */
   #leader: Producer | null = null;
+  /** For async requests, by acks. */
+  readonly #async = new Map<"all" | "1", Producer>();
   readonly #partitioners = new Map<PartitionerName, BoundPartitioner>();
 
   constructor(options: GatewayOptions) {
@@ -21,6 +23,25 @@ export class Producers {
     if (acks === "all") return this.#all;
     this.#leader ??= this.#open("1");
     return this.#leader;
+  }
+
+  /**
+   * For async requests: it holds on to a record as long as its request may last, so that a cluster that is away and
+   * comes back gets each once. And what waits for that cluster takes no room from those who wait for an answer.
+   */
+  forAsync(acks: "all" | "1"): Producer {
+    let producer = this.#async.get(acks);
+    if (producer === undefined) {
+      producer = this.#open(acks, this.#options.asyncTimeoutLimitMs);
+      this.#async.set(acks, producer);
+    }
+    return producer;
+  }
+
+  /** Something of an async request is on its way to a broker. */
+  get isAsyncInFlight(): boolean {
+    for (const producer of this.#async.values()) if (producer.metrics().inFlightRequests > 0) return true;
+    return false;
   }
 
   /** One of each for all requests, so that round_robin goes on where the last request left it. */
@@ -42,12 +63,12 @@ export class Producers {
 
   /** Sends what is buffered, for at most timeoutMs; what is left then has failed. May be called twice. */
   async close(timeoutMs: number): Promise<void> {
-    const producers = this.#leader === null ? [this.#all] : [this.#all, this.#leader];
+    const producers = [this.#all, ...(this.#leader === null ? [] : [this.#leader]), ...this.#async.values()];
     await Promise.allSettled(producers.map((producer) => producer.close({ timeoutMs })));
   }
 
-  #open(acks: "all" | "1"): Producer {
-    const { bootstrapServers, clientId, deliveryTimeoutMs, maxBlockMs, bufferMemory, lingerMs } = this.#options;
+  #open(acks: "all" | "1", deliveryTimeoutMs = this.#options.deliveryTimeoutMs): Producer {
+    const { bootstrapServers, clientId, maxBlockMs, bufferMemory, lingerMs } = this.#options;
     const { network, clock, random, logger } = this.#options;
     return new Producer({
       bootstrapServers,

@@ -51,6 +51,17 @@ export function rawRecord(query: ProduceQuery, rawHeaders: readonly string[]): S
   return record;
 }
 
+/** Those of a request's headers that its record is made of: what a journal must keep of them. */
+export function rawHeadersForRecord(rawHeaders: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? "";
+    const lowerName = name.toLowerCase();
+    if (lowerName === KEY_HEADER || lowerName.startsWith(HEADER_PREFIX)) kept.push(name, rawHeaders[index + 1] ?? "");
+  }
+  return kept;
+}
+
 function checkPartition(partition: number): number {
   if (partition <= INT32_MAX) return partition;
   const message = "must be a whole number of 32 bits";

@@ -18,7 +18,7 @@ export class RecordOutcomes implements Completion {
   readonly #fates: (BatchReceipt | Failure | null)[];
   /** Places in their batches, of those that are stored. */
   readonly #places: Uint32Array;
-  readonly #settled = createDeferred<void>();
+  #settled = createDeferred<void>();
   #pendingCount: number;
   #failedCount = 0;
 
@@ -65,6 +65,24 @@ export class RecordOutcomes implements Completion {
   /** Gives up on the records that have no fate yet. */
   failPending(failure: KafkaError): void {
     for (let slot = 0; slot < this.recordCount; slot++) if (this.#fates[slot] === null) this.fail(failure, slot);
+  }
+
+  /** Makes failed records pending again, to be sent once more. Returns how many. */
+  reopen(isReopened: (failure: Failure) => boolean): number {
+    let count = 0;
+    for (const [slot, fate] of this.#fates.entries()) {
+      if (fate === null || !isFailure(fate) || !isReopened(fate)) continue;
+      this.#fates[slot] = null;
+      count += 1;
+    }
+    if (count > 0 && this.#pendingCount === 0) this.#settled = createDeferred<void>();
+    this.#failedCount -= count;
+    this.#pendingCount += count;
+    return count;
+  }
+
+  isPending(slot: number): boolean {
+    return this.#fates[slot] === null;
   }
 
   /** The batch that a record is stored in; null for one that failed or is pending. */

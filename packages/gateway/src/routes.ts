@@ -2,6 +2,7 @@
 
 import { never } from "@millrace/base";
 import { aboutRoutes } from "./about-handlers.ts";
+import { asyncRoutes } from "./async/async-handlers.ts";
 import type { RouteAccess } from "./auth/access-guard.ts";
 import { keyRoutes } from "./auth/key-handlers.ts";
 import type { GatewayContext } from "./context.ts";
@@ -14,6 +15,7 @@ import { topicRoutes } from "./topic-handlers.ts";
 export function allRoutes(context: GatewayContext): Route[] {
   const routes = [
     ...produceRoutes(context),
+    ...asyncRoutes(context),
     ...topicRoutes(context),
     ...messageRoutes(context),
     ...keyRoutes(context),

@@ -1,0 +1,70 @@
+/** AsyncRequest: one request that was answered before its records were stored, and how far it is. */
+
+import type { ErrorCode } from "@millrace/protocol";
+import type { ProduceRequest } from "../produce-request.ts";
+import type { RecordOutcomes } from "../record-outcomes.ts";
+import type { EntryPlace } from "./request-journal.ts";
+
+/**
+ *     pending ──► processing ──► completed   at least one record is stored, or each failed for its own content
+ *        ▲            │     ├──► partial     with status=strict: some records failed
+ *        └────────────┘     ├──► failed      none was stored
+ *        brokers are away   └──► timeout     not all have their fate when timeout_ms are over
+ */
+export const asyncStates = ["pending", "processing", "completed", "partial", "failed", "timeout"] as const;
+export type AsyncState = (typeof asyncStates)[number];
+
+/** Why a request as a whole came to nothing. */
+export interface AsyncFailure {
+  readonly code: ErrorCode | string;
+  readonly message: string;
+}
+
+export class AsyncRequest {
+  readonly id: string;
+  /** Who made it, and may see it. */
+  readonly ownerId: string;
+  readonly topic: string;
+  readonly submittedAtMs: number;
+  readonly recordCount: number;
+  /** Where the request itself is in the journal; null once that is gone. */
+  acceptedAt: EntryPlace | null;
+  state: AsyncState = "pending";
+  updatedAtMs: number;
+  doneCount = 0;
+  failedCount = 0;
+  failure: AsyncFailure | null = null;
+  /** The request, while it is in memory. */
+  request: ProduceRequest | null = null;
+  /** While it is under way. */
+  outcomes: RecordOutcomes | null = null;
+  /** Where its result is in the journal; or, while it is not final, what was stored before the last stop. */
+  resultAt: EntryPlace | null = null;
+  isForgotten = false;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(parts: Pick<AsyncRequest, "id" | "ownerId" | "topic" | "submittedAtMs" | "recordCount" | "acceptedAt">) {
+    this.id = parts.id;
+    this.ownerId = parts.ownerId;
+    this.topic = parts.topic;
+    this.submittedAtMs = parts.submittedAtMs;
+    this.recordCount = parts.recordCount;
+    this.acceptedAt = parts.acceptedAt;
+    this.updatedAtMs = parts.submittedAtMs;
+  }
+
+  get isFinal(): boolean {
+    return this.state !== "pending" && this.state !== "processing";
+  }
+
+  /** Calls back once the request is final, or nobody will tell any more. Returns how to stop waiting. */
+  onEnd(listener: () => void): () => void {
+    this.#waiting.add(listener);
+    return () => this.#waiting.delete(listener);
+  }
+
+  tellEnd(): void {
+    for (const listener of this.#waiting) listener();
+    this.#waiting.clear();
+  }
+}

@@ -1,0 +1,55 @@
+/** ProduceRequest: a request to produce, as it came: enough to read its records now, or later from the journal. */
+
+import type { FastifyRequest } from "fastify";
+import { type ScannedRecord, scanEnvelope, scanLines } from "./produce-body.ts";
+import type { ProduceQuery } from "./produce-settings.ts";
+import { rawHeadersForRecord, rawRecord } from "./raw-body.ts";
+import { isSet } from "./schemas.ts";
+
+export interface ProduceRequest {
+  readonly topic: string;
+  readonly query: ProduceQuery;
+  readonly mediaType: string | undefined;
+  /** Names and values by turns: those that make a raw body's record. */
+  readonly rawHeaders: readonly string[];
+  /** Not compressed any more. */
+  readonly body: Buffer;
+  /** Milliseconds since 1970. */
+  readonly receivedAtMs: number;
+}
+
+export function readProduceRequest(
+  topic: string,
+  query: ProduceQuery,
+  request: FastifyRequest,
+  body: Buffer,
+  receivedAtMs: number,
+): ProduceRequest {
+  const { mediaType } = request;
+  const isRaw = isRawBody(query, mediaType);
+  return {
+    topic,
+    query,
+    mediaType,
+    rawHeaders: isRaw ? rawHeadersForRecord(request.raw.rawHeaders) : [],
+    body,
+    receivedAtMs,
+  };
+}
+
+/** The records, checked: which kind of body it is tells the media type. Throws RequestError. */
+export function readRecords(request: ProduceRequest, recordLimit: number): readonly ScannedRecord[] {
+  const { query, mediaType, body } = request;
+  if (isRawBody(query, mediaType)) return [rawRecord(query, request.rawHeaders)];
+  return isLinesBody(mediaType) ? scanLines(body, recordLimit) : scanEnvelope(body, recordLimit);
+}
+
+/** One value, its key and headers beside it. */
+export function isRawBody(query: ProduceQuery, mediaType: string | undefined): boolean {
+  return isSet(query.raw) || mediaType === "application/octet-stream" || mediaType === "text/plain";
+}
+
+/** A record a line. Any other type, or none, is the envelope. */
+export function isLinesBody(mediaType: string | undefined): boolean {
+  return mediaType === "application/x-ndjson" || mediaType === "application/jsonl";
+}
