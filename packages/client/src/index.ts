@@ -10,6 +10,7 @@ export * from "./errors.ts";
 export type { CallbackStats, ErrorCallback, SuccessCallback } from "./producer/callback-manager.ts";
 export * from "./producer/circuit-breaker.ts";
 export type { Delivery } from "./producer/completion.ts";
+export type { BatchMessage, ProduceRequestMessage, ProducerDiagnostics } from "./producer/diagnostics.ts";
 export type { ProducerMetrics } from "./producer/metrics.ts";
 export type { ProducerConfig } from "./producer/options.ts";
 export type { PartitionerFunction, PartitionerObject, PartitionerType } from "./producer/partitioners.ts";

@@ -54,7 +54,7 @@ export class CallbackManager {
       this.#created += 1;
     } else this.#reused += 1;
     this.#inUse += 1;
-    callback.prepare(callbacks, settle);
+    callback.reset(callbacks, settle);
     return callback;
   }
 
@@ -72,13 +72,6 @@ export class CallbackManager {
       reused: this.#reused,
       reuseRatio: handedOut === 0 ? 0 : this.#reused / handedOut,
     };
-  }
-
-  /** Empties the pool and starts counting anew; what is in use stays in use. */
-  reset(): void {
-    this.#free.length = 0;
-    this.#created = 0;
-    this.#reused = 0;
   }
 
   /** Calls the user's function. What it throws, at once or later, is logged and goes no further. */
@@ -107,7 +100,8 @@ export class ReusableMessageCallback implements Completion {
     this.#manager = manager;
   }
 
-  prepare(callbacks: UserCallbacks, settle: (outcome: RecordMetadata | KafkaError) => void): void {
+  /** Readies it for a record. */
+  reset(callbacks: UserCallbacks, settle: (outcome: RecordMetadata | KafkaError) => void): void {
     this.#callbacks = callbacks;
     this.#settle = settle;
   }

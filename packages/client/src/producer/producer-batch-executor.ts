@@ -8,6 +8,7 @@ import { DeliveryError, DeliveryTimeoutError, toKafkaError } from "../errors.ts"
 import { backoffMs } from "../retry.ts";
 import { splitBatch, withoutWithdrawn } from "./batch-splitter.ts";
 import { CircuitBreaker, type CircuitBreakerConfig } from "./circuit-breaker.ts";
+import type { ProducerEvents } from "./diagnostics.ts";
 import type { MessageBatch } from "./message-batch.ts";
 import type { ProducerCounters } from "./metrics.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
@@ -45,6 +46,7 @@ export interface BatchExecutorParts {
   readonly cluster: Cluster;
   readonly manager: ProducerBatchManager;
   readonly counters: ProducerCounters;
+  readonly events: ProducerEvents;
   /** Those that hold records or wait for an answer. */
   readonly queues: () => Iterable<PartitionQueue>;
   /** Nothing of the queue is owed to anybody any more. */
@@ -202,7 +204,7 @@ export class ProducerBatchExecutor {
     while (link.inFlightCount < this.#options.maxInFlight && link.listed.length > 0) {
       const request = this.#collect(link);
       if (request.length === 0) return;
-      this.#send(link, connection, request);
+      this.#executeBatches(link, connection, request);
     }
   }
 
@@ -304,46 +306,42 @@ export class ProducerBatchExecutor {
     batch.stampWith(queue.sequence.take(batch.recordCount));
   }
 
-  #send(link: BrokerLink, connection: Connection, request: readonly BatchInRequest[]): void {
+  #executeBatches(link: BrokerLink, connection: Connection, request: readonly BatchInRequest[]): void {
     const { acks, requestTimeoutMs } = this.#options;
-    const { counters, clock } = this.#parts;
+    const { counters, events, clock } = this.#parts;
     link.inFlightCount += 1;
     const sentAtMs = clock.nowMs();
     for (const { batch } of request) counters.batchSent(batch);
+    const told = events.requestStarted(link.nodeId, request);
     const body = { transactionalId: null, acks, timeoutMs: requestTimeoutMs, topicData: groupByTopic(request) };
     const back = () => {
       link.inFlightCount -= 1;
       this.#queuePump();
     };
+    const failed = (reason: unknown) => {
+      link.breaker?.failed();
+      back();
+      const error = toKafkaError(reason, "NETWORK_EXCEPTION", `produce to broker ${link.nodeId}`);
+      events.requestFailed(told, error);
+      this.#requestFailed(request, error);
+    };
     if (acks === 0) {
-      connection.request(produceApi, body, { maxVersion: PRODUCE_MAX_VERSION, expectsResponse: false }).then(
-        () => {
-          back();
-          for (const { queue, batch } of request) this.#acknowledged(queue, batch, link, -1n, null);
-        },
-        (error: unknown) => {
-          link.breaker?.failed();
-          back();
-          this.#requestFailed(request, toKafkaError(error, "NETWORK_EXCEPTION", `produce to broker ${link.nodeId}`));
-        },
-      );
+      connection.request(produceApi, body, { maxVersion: PRODUCE_MAX_VERSION, expectsResponse: false }).then(() => {
+        back();
+        events.requestEnded(told);
+        for (const { queue, batch } of request) this.#acknowledged(queue, batch, link, -1n, null);
+      }, failed);
       return;
     }
-    connection.request(produceApi, body, { maxVersion: PRODUCE_MAX_VERSION }).then(
-      (response) => {
-        counters.requestAnswered(clock.nowMs() - sentAtMs);
-        link.breaker?.succeeded();
-        back();
-        // Who leads now is told with the refusal (KIP-951): the brokers first, so that they can be connected to.
-        this.#parts.cluster.updateNodes(response.nodeEndpoints);
-        this.#answered(link, request, response.responses);
-      },
-      (error: unknown) => {
-        link.breaker?.failed();
-        back();
-        this.#requestFailed(request, toKafkaError(error, "NETWORK_EXCEPTION", `produce to broker ${link.nodeId}`));
-      },
-    );
+    connection.request(produceApi, body, { maxVersion: PRODUCE_MAX_VERSION }).then((response) => {
+      counters.requestAnswered(clock.nowMs() - sentAtMs);
+      link.breaker?.succeeded();
+      back();
+      events.requestEnded(told);
+      // Who leads now is told with the refusal (KIP-951): the brokers first, so that they can be connected to.
+      this.#parts.cluster.updateNodes(response.nodeEndpoints);
+      this.#answered(link, request, response.responses);
+    }, failed);
   }
 
   #answered(link: BrokerLink, request: readonly BatchInRequest[], topics: ProduceTopicResponses): void {
@@ -411,6 +409,7 @@ export class ProducerBatchExecutor {
     queue.provenLeaderId = link.nodeId;
     if (batch.stamp !== null) queue.sequence.acknowledge(batch.stamp, batch.recordCount);
     this.#parts.counters.batchAcknowledged(batch);
+    this.#parts.events.batchAcknowledged(batch, baseOffset);
     batch.succeed(baseOffset, logAppendTimeMs);
     batch.release({ isReusable: true });
     this.#goOn(queue);
@@ -454,7 +453,7 @@ export class ProducerBatchExecutor {
   }
 
   #retryOrGiveUp(queue: PartitionQueue, batch: MessageBatch, error: KafkaError): void {
-    const { clock, random, counters } = this.#parts;
+    const { clock, random, counters, events } = this.#parts;
     const { retries, deliveryTimeoutMs, retryBackoffMs, retryBackoffMaxMs } = this.#options;
     batch.lastError = error;
     const nowMs = clock.nowMs();
@@ -470,6 +469,7 @@ export class ProducerBatchExecutor {
     queue.landed(batch);
     queue.retryLater(batch);
     counters.batchRetried(batch, error);
+    events.batchRetried(batch, error);
     const waitMs = backoffMs(batch.attemptCount - 1, random, { baseMs: retryBackoffMs, maxMs: retryBackoffMaxMs });
     queue.backoffUntilMs = Math.max(queue.backoffUntilMs, nowMs + waitMs);
     this.#later(waitMs, () => this.wake(queue));
@@ -495,7 +495,7 @@ export class ProducerBatchExecutor {
     if (batch.stamp !== null && queue.sequence.owns(batch.stamp)) queue.sequence.giveUp();
     const persisted = batch.isOutcomeUnknown ? "maybe" : "no";
     const shared = outcomeError(error, batch, persisted);
-    if (!batch.isSettled) this.#parts.counters.batchFailed(batch, error);
+    if (!batch.isSettled) this.#countFailed(batch, error);
     batch.fail((index) => {
       const own = recordErrors.find((entry) => entry.batchIndex === index);
       if (own === undefined) return recordErrors.length === 0 ? shared : rejectedWithOthers(batch, error);
@@ -515,6 +515,7 @@ export class ProducerBatchExecutor {
     const parts = splitBatch(batch, this.#options.batchSize);
     for (const part of parts) queue.retryLater(part);
     this.#parts.counters.batchSplit();
+    this.#parts.events.batchSplit(batch);
     this.#goOn(queue);
   }
 
@@ -557,13 +558,18 @@ export class ProducerBatchExecutor {
   #drop(queue: PartitionQueue, batch: MessageBatch, error: KafkaError): void {
     if (queue.inFlight.includes(batch)) {
       batch.isOutcomeUnknown = true;
-      this.#parts.counters.batchFailed(batch, error);
+      this.#countFailed(batch, error);
       const shared = outcomeError(error, batch, "maybe");
       batch.fail(() => shared);
       return;
     }
     queue.remove(batch);
     this.#giveUp(queue, batch, error);
+  }
+
+  #countFailed(batch: MessageBatch, error: KafkaError): void {
+    this.#parts.counters.batchFailed(batch, error);
+    this.#parts.events.batchFailed(batch, error);
   }
 
   #deliveryTimeout(batch: MessageBatch, elapsedMs: number): KafkaError {

@@ -9,6 +9,7 @@ import { BufferExhaustedError, ClosedError, toKafkaError } from "../errors.ts";
 import { BufferTimeoutManager } from "./buffer-timeout-manager.ts";
 import { CallbackManager, type CallbackStats, type UserCallbacks } from "./callback-manager.ts";
 import { BatchCompletion, type Completion, Delivery, failRecord, type RecordCompletion } from "./completion.ts";
+import { ProducerEvents } from "./diagnostics.ts";
 import { ProducerCounters, type ProducerMetrics } from "./metrics.ts";
 import { type ProducerConfig, type ProducerOptions, resolveProducerOptions } from "./options.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
@@ -127,6 +128,7 @@ export class Producer {
       cluster: this.#cluster,
       manager: this.#manager,
       counters: this.#counters,
+      events: new ProducerEvents(options.clientId),
       queues: () => this.#timeouts.watched,
       onIdle: (queue) => this.#timeouts.markIdle(queue),
     });
@@ -434,13 +436,13 @@ export class Producer {
    * Rejects with KafkaError TIMED_OUT after timeoutMs; what is under way goes on.
    */
   async flush(options: TimeoutOptions = {}): Promise<void> {
-    if (!(await this.#within(this.#flushed(), options.timeoutMs))) {
+    if (!(await this.#within(this.#flushBuffer(), options.timeoutMs))) {
       const message = `flush: ${this.pendingCount} records are still pending after ${options.timeoutMs} ms`;
       throw new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
     }
   }
 
-  async #flushed(): Promise<void> {
+  async #flushBuffer(): Promise<void> {
     await Promise.all(Array.from(this.#preparing.values(), ({ done }) => done));
     while (this.#serializing !== null) await this.#serializing;
     this.#hurryAll();
@@ -489,7 +491,7 @@ export class Producer {
   }
 
   async #close(timeoutMs: number | undefined): Promise<void> {
-    const isFlushed = await this.#within(this.#flushed(), timeoutMs);
+    const isFlushed = await this.#within(this.#flushBuffer(), timeoutMs);
     for (const [name, { records }] of this.#preparing) {
       this.#donePreparing(name, records);
       for (const { completion, slot } of records.splice(0)) failRecord(completion, new ClosedError("send"), slot);
