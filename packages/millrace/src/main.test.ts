@@ -11,6 +11,9 @@ const commands = [
   "topics describe",
   "topics alter",
   "topics delete",
+  "keys create",
+  "keys list",
+  "keys revoke",
   "perf produce",
   "perf consume",
 ];
@@ -24,15 +27,21 @@ test("every --help shows a working example first, then its options with their va
     const [first, example] = stdout.toString().split("\n");
     assert.match(first ?? "", /^Examples?:$/);
     assert.match(example ?? "", new RegExp(`millrace ${command.split(" ")[0]}`));
-    assert.match(stdout.toString(), command === "serve" ? /MILLRACE_SERVE_BROKERS/ : /variable MILLRACE_BROKERS/);
+    assert.match(stdout.toString(), new RegExp(`variable ${variableOf(command)}`));
   }
 });
+
+/** One that the command's help must name. */
+function variableOf(command: string): string {
+  if (command === "serve") return "MILLRACE_SERVE_BROKERS";
+  return command.startsWith("keys ") ? "MILLRACE_DATA_DIR" : "MILLRACE_BROKERS";
+}
 
 test("the help of millrace and of a group of commands lists what there is", async () => {
   const [whole, topics] = await Promise.all([runMillrace(["--help"]), runMillrace(["topics", "--help"])]);
 
   assert.match(whole.stdout.toString(), /^Examples:\n {2}millrace serve/);
-  for (const name of ["serve", "produce", "consume", "topics", "perf"]) {
+  for (const name of ["serve", "produce", "consume", "topics", "keys", "perf"]) {
     assert.match(whole.stdout.toString(), new RegExp(`^ {2}${name} `, "m"));
   }
   for (const name of ["list", "create", "describe", "alter", "delete"]) {

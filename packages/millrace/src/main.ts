@@ -33,6 +33,10 @@ export const millrace: CommandGroup = {
       summary: "list, create, describe, alter and delete topics",
       load: async () => (await import("./commands/topics.ts")).topicsCommands,
     },
+    keys: {
+      summary: "create, list and revoke the API keys of a server",
+      load: async () => (await import("./commands/keys.ts")).keysCommands,
+    },
     perf: {
       summary: "measure how fast records are written and read, with percentiles",
       load: async () => (await import("./commands/perf.ts")).perfCommands,

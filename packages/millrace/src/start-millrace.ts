@@ -4,11 +4,12 @@ import { type Address, formatAddress, type Logger, parseAddress, silentLogger } 
 import { Broker, type BrokerOptions } from "@millrace/broker";
 import { Gateway, type GatewayConfig } from "@millrace/gateway";
 
+const DEFAULT_DATA_DIR = "./millrace-data";
 const DEFAULT_KAFKA = "127.0.0.1:9092";
 const DEFAULT_HTTP = "127.0.0.1:8080";
 
 export interface MillraceConfig {
-  /** Folder of the topics; ./millrace-data where it is left out. */
+  /** Folder of the topics and the API keys; ./millrace-data where it is left out. */
   readonly dataDir?: string;
   /** Where the broker listens, as host:port; port 0 takes any free one. */
   readonly kafka?: string;
@@ -106,6 +107,7 @@ async function openGateway(config: MillraceConfig, address: Address, broker: Bro
     return await Gateway.open({
       logger: config.logger ?? silentLogger,
       ...config.gateway,
+      dataDir: config.dataDir ?? DEFAULT_DATA_DIR,
       host: address.host,
       port: address.port,
       // The one data path: the same client, over a transport that happens not to leave the process.

@@ -1,8 +1,10 @@
 /** `millrace serve`: starts, says where, and stops on a signal. */
 
+import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { resolve } from "node:path";
 import { type Address, formatAddress, hasCode, parseAddress } from "@millrace/base";
 import { KafkaError } from "@millrace/client";
+import type { GatewayTls } from "@millrace/gateway";
 import { defineCommand } from "../command/define-command.ts";
 import { CommandError, EXIT_DONE, EXIT_FAILED } from "../command/errors.ts";
 import type { Io } from "../command/spec.ts";
@@ -21,6 +23,8 @@ import { createLogger } from "../terminal/logger.ts";
 const IN_MEMORY = "memory";
 /** Beyond what the HTTP API and its producers may take to close; then the process leaves, and the next start recovers. */
 const CLOSE_GRACE_MS = 5_000;
+/** Certificates are renewed weeks before they end. */
+const CERTIFICATE_LOOK_MS = 60_000;
 
 export const serveCommand = defineCommand(
   {
@@ -46,7 +50,9 @@ export const serveCommand = defineCommand(
     const stopped = waitForSignal(io);
     const millrace = await start(options, io);
     announce(millrace, options, io);
+    const unwatch = renewCertificates(millrace, options, io);
     await stopped;
+    unwatch();
     return stop(millrace, options, io);
   },
 );
@@ -61,11 +67,48 @@ async function start(options: ServeOptions, io: Io): Promise<Millrace> {
       brokers: options.brokers,
       logger: createLogger(io.stderr, options.logLevel ?? (io.stderr.isTTY ? "warn" : "info")),
       broker: brokerConfig(options),
-      gateway: gatewayConfig(options),
+      gateway: { ...gatewayConfig(options), tls: readTls(options) },
     });
   } catch (error) {
     throw explainStart(error);
   }
+}
+
+/** Null: plain HTTP. Throws CommandError for a file that cannot be read. */
+function readTls({ httpTlsCert, httpTlsKey, httpTlsCa, httpTlsPassphrase }: ServeOptions): GatewayTls | null {
+  if (httpTlsCert === null || httpTlsKey === null) return null;
+  return {
+    cert: readPem("--http-tls-cert", httpTlsCert),
+    key: readPem("--http-tls-key", httpTlsKey),
+    ...(httpTlsCa === null ? {} : { ca: readPem("--http-tls-ca", httpTlsCa) }),
+    ...(httpTlsPassphrase === null ? {} : { passphrase: httpTlsPassphrase }),
+  };
+}
+
+function readPem(flag: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CommandError(`cannot read the file of ${flag}: ${reason}`);
+  }
+}
+
+/** New connections get the certificate that lies there now; what is half written is tried again at the next change. */
+function renewCertificates({ gateway }: Millrace, options: ServeOptions, io: Io): () => void {
+  const paths = [options.httpTlsCert, options.httpTlsKey, options.httpTlsCa].filter((path) => path !== null);
+  const renew = () => {
+    try {
+      const tls = readTls(options);
+      if (tls !== null) gateway.renewTls(tls);
+    } catch (error) {
+      io.stderr.write(`millrace: the certificate could not be renewed: ${String(error)}\n`);
+    }
+  };
+  for (const path of paths) watchFile(path, { interval: CERTIFICATE_LOOK_MS, persistent: false }, renew);
+  return () => {
+    for (const path of paths) unwatchFile(path, renew);
+  };
 }
 
 /** One line that says what to do, for what commonly stands in the way. */
@@ -96,15 +139,20 @@ function explainStart(error: unknown): unknown {
 /** Whoever reaches an open port may read and write everything, so that must be wanted. */
 function refuseOpenDoors(options: ServeOptions): void {
   if (options.insecure) return;
+  const isHttpGuarded = options.auth === "keys" || options.httpTlsCa !== null;
   const doors = [
-    { flag: "--kafka", given: options.brokers.length === 0 ? options.kafka : null },
-    { flag: "--http", given: options.http },
+    { flag: "--kafka", given: options.brokers.length === 0 ? options.kafka : null, way: "take 127.0.0.1" },
+    {
+      flag: "--http",
+      given: isHttpGuarded ? null : options.http,
+      way: "ask for API keys with --auth keys, take 127.0.0.1",
+    },
   ];
-  for (const { flag, given } of doors) {
+  for (const { flag, given, way } of doors) {
     const host = given === null ? null : (parseAddress(given)?.host ?? null);
     if (host !== null && !isLoopback(host)) {
       throw new CommandError(
-        `${flag} ${given} would let everybody who reaches ${host} read and write without a password; take 127.0.0.1, or add --insecure if that is wanted`,
+        `${flag} ${given} would let everybody who reaches ${host} read and write without a password; ${way}, or add --insecure if that is wanted`,
       );
     }
   }
@@ -131,7 +179,7 @@ function announce(millrace: Millrace, options: ServeOptions, io: Io): void {
 }
 
 function banner(millrace: Millrace, options: ServeOptions, dataDir: string): string {
-  const http = `http://${formatAddress(reachable(millrace.http))}`;
+  const http = `${options.httpTlsCert === null ? "http" : "https"}://${formatAddress(reachable(millrace.http))}`;
   const kafka = millrace.kafka === null ? options.brokers.join(",") : formatAddress(reachable(millrace.kafka));
   const brokers = kafka === "127.0.0.1:9092" ? "" : ` --brokers ${kafka}`;
   return `

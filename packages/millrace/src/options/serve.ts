@@ -26,17 +26,29 @@ const gatewayEntries = without(gatewayOptions.entries, [
   "host",
   "port",
   "bootstrapServers",
+  "dataDir",
+  "tls",
+  "fileSystem",
   "clock",
   "random",
   "network",
   "logger",
 ]);
 
+const tlsEntries = {
+  httpTlsCert: file(
+    "The certificate of the HTTP port as PEM, with what leads up to its authority. With it HTTP is HTTPS.",
+  ),
+  httpTlsKey: file("The private key of httpTlsCert, as PEM."),
+  httpTlsPassphrase: text<string | null>({ default: null, isSecret: true, doc: "Opens an encrypted httpTlsKey." }),
+  httpTlsCa: file("An authority, as PEM, from which every HTTP client must show a certificate."),
+} as const satisfies OptionEntries;
+
 const ownEntries = {
   dataDir: text({
     default: "./millrace-data",
     typeName: "folder",
-    doc: "Where the topics are kept. Made if it is not there; one server at a time may use it. memory: nowhere; all is gone at the end.",
+    doc: "Where the topics and the API keys are kept. Made if it is not there; one server at a time may use it. memory: nowhere; all is gone at the end.",
   }),
   kafka: address({
     default: "127.0.0.1:9092",
@@ -56,7 +68,7 @@ const ownEntries = {
   }),
   insecure: flag({
     default: false,
-    doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write.",
+    doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write. HTTP does without it where auth is keys or httpTlsCa is given.",
   }),
   logLevel: optional(
     choice(["debug", "info", "warn", "error", "silent"], {
@@ -71,12 +83,23 @@ const ownEntries = {
   }),
 } as const satisfies OptionEntries;
 
-export const serveOptions = defineOptions({ ...ownEntries, ...brokerEntries, ...gatewayEntries });
+export const serveOptions = defineOptions({ ...ownEntries, ...brokerEntries, ...tlsEntries, ...gatewayEntries }, [
+  {
+    option: "httpTlsCert",
+    rule: "httpTlsCert and httpTlsKey go together",
+    isKept: ({ httpTlsCert, httpTlsKey }) => (httpTlsCert === null) === (httpTlsKey === null),
+  },
+  {
+    option: "httpTlsCa",
+    rule: "httpTlsCa needs httpTlsCert and httpTlsKey",
+    isKept: ({ httpTlsCa, httpTlsCert }) => httpTlsCa === null || httpTlsCert !== null,
+  },
+]);
 export type ServeOptions = ReturnType<typeof serveOptions.resolve>;
 
 export const serveSections: readonly OptionSection[] = [
   { title: "Broker", options: Object.keys(brokerEntries) },
-  { title: "HTTP", options: Object.keys(gatewayEntries) },
+  { title: "HTTP", options: [...Object.keys(tlsEntries), ...Object.keys(gatewayEntries)] },
 ];
 
 /** The broker's own options among those of serve. */
@@ -92,6 +115,10 @@ export function gatewayConfig(options: ServeOptions) {
 /** MILLRACE_BROKERS means the cluster of the client commands: whoever has it set still wants a broker from `serve`. */
 export function serveVariable(option: string): string {
   return option === "brokers" ? ownVariable("serve", option) : sharedVariable(option);
+}
+
+function file(doc: string): Option<string | null> {
+  return text<string | null>({ default: null, typeName: "file", doc });
 }
 
 function address<T extends string | null = string>(spec: { readonly default: T; readonly doc: string }): Option<T> {
