@@ -9,7 +9,7 @@
  *     orders-3/         partition 3 of topic orders
  */
 
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   type Clock,
   type FileSystem,
@@ -61,7 +61,7 @@ export class DataDir {
   static async open(parts: DataDirParts): Promise<DataDir> {
     const { path, fileSystem } = parts;
     try {
-      await fileSystem.makeDirectory(path);
+      await makeLasting(fileSystem, path);
       await lock(parts);
     } catch (error) {
       throw error instanceof KafkaError ? error : unusable(path, error);
@@ -96,6 +96,17 @@ export class DataDir {
       await unlock({ path: this.path, fileSystem: this.#fileSystem });
     }
   }
+}
+
+/**
+ * Makes the folder and those above it, for good: with a name that is not synced all that is in the folder goes at a power
+ * cut. One that is there already may have been made by a process that was killed before it came to that.
+ */
+async function makeLasting(fileSystem: FileSystem, path: string): Promise<void> {
+  const folders = [path];
+  for (let above = dirname(path); !(await fileSystem.exists(above)); above = dirname(above)) folders.push(above);
+  await fileSystem.makeDirectory(path);
+  for (const folder of folders) await fileSystem.syncDirectory(dirname(folder));
 }
 
 interface Meta {
