@@ -23,6 +23,7 @@ import { listOffsets, type OffsetAndTimestamp, type OffsetSpec } from "./cluster
 import { type ClusterMetadata, type PartitionMetadata, type TopicMetadata, topicOf } from "./cluster/metadata.ts";
 import { retrying } from "./cluster/retrying.ts";
 import { type ConfigOf, commonOptions } from "./common-options.ts";
+import { ClosedError } from "./errors.ts";
 
 export const adminOptions = defineOptions({
   ...commonOptions.entries,
@@ -90,6 +91,7 @@ const BROKER_DEFAULT = -1;
 
 export class Admin {
   readonly #options: AdminOptions;
+  readonly #closing = new AbortController();
   readonly #cluster: Cluster;
 
   constructor(config: AdminConfig = {}) {
@@ -279,6 +281,7 @@ export class Admin {
 
   /** Closes its connections; calls that wait reject with ClosedError. May be called twice. */
   close(): Promise<void> {
+    this.#closing.abort(new ClosedError("admin call"));
     return this.#cluster.close();
   }
 
@@ -300,7 +303,7 @@ export class Admin {
   }
 
   #retry<T>(deadlineMs: number, attempt: () => Promise<T>): Promise<T> {
-    return retrying(this.#options, { deadlineMs }, attempt);
+    return retrying(this.#options, { deadlineMs, signal: this.#closing.signal }, attempt);
   }
 
   #request<Request, RequestInput, Response, ResponseInput>(
@@ -374,7 +377,7 @@ export class Admin {
           if (!isRetriable(error)) throw error;
           break;
         }
-        await sleep(this.#clock, PROPAGATION_POLL_MS);
+        await sleep(this.#clock, PROPAGATION_POLL_MS, this.#closing.signal);
       }
     }
   }

@@ -295,6 +295,25 @@ test("close ends a read that waits, at once", async () => {
   assert.equal(clock.nowMs(), 1_000);
 });
 
+test("close ends a read that is about to try again, and leaves no timer", async () => {
+  await broker.close();
+  const orders = open({
+    reconnectBackoffMs: 60_000,
+    reconnectBackoffMaxMs: 60_000,
+    retryBackoffMs: 60_000,
+    retryBackoffMaxMs: 60_000,
+    apiTimeoutMs: 600_000,
+  });
+  const pending = failureOf(orders.read());
+  await clock.advance(1_000);
+
+  await orders.close();
+
+  assert.equal((await pending).code, "CLOSED");
+  assert.equal(clock.nowMs(), 1_000);
+  assert.equal(clock.pendingCount, 0);
+});
+
 test("an aborted read leaves the position where it was, and the next read gives the records", async () => {
   add(["a"]);
   const orders = open({ from: 1n, maxWaitMs: 100 });

@@ -119,7 +119,7 @@ export class Reader {
   #position: bigint | null = null;
   #highWatermark: bigint | null = null;
   #last: Promise<unknown> = Promise.resolve();
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(config: ReaderConfig) {
     this.#options = readerOptions.resolve(config);
@@ -157,12 +157,12 @@ export class Reader {
 
   /** Every record from the position on, for ever: ends when the reader is closed. */
   async *[Symbol.asyncIterator](): AsyncGenerator<ConsumedRecord, void, undefined> {
-    while (!this.#isClosed) {
+    while (!this.#closing.signal.aborted) {
       let records: ConsumedRecord[];
       try {
         records = await this.read();
       } catch (error) {
-        if (this.#isClosed) return;
+        if (this.#closing.signal.aborted) return;
         throw error;
       }
       yield* records;
@@ -171,7 +171,8 @@ export class Reader {
 
   /** Ends a read that waits at once, with ClosedError. May be called twice. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    const { topic, partition } = this.#options;
+    this.#closing.abort(new ClosedError(`read of ${topic}-${partition}`));
     await this.#cluster.close();
   }
 
@@ -180,12 +181,13 @@ export class Reader {
   }
 
   async #read(signal: AbortSignal | undefined): Promise<ConsumedRecord[]> {
-    const { clock, apiTimeoutMs, topic, partition } = this.#options;
-    if (this.#isClosed) throw new ClosedError(`read of ${topic}-${partition}`);
+    const { clock, apiTimeoutMs } = this.#options;
+    const closing = this.#closing.signal;
+    closing.throwIfAborted();
     const deadlineMs = clock.nowMs() + apiTimeoutMs;
-    const limits = signal === undefined ? { deadlineMs } : { deadlineMs, signal };
-    const fetched = retrying(this.#options, limits, () => this.#fetch(deadlineMs));
-    const { records, nextOffset, highWatermark } = await (signal === undefined ? fetched : until(fetched, signal));
+    const ending = signal === undefined ? closing : AbortSignal.any([signal, closing]);
+    const fetched = retrying(this.#options, { deadlineMs, signal: ending }, () => this.#fetch(deadlineMs));
+    const { records, nextOffset, highWatermark } = await until(fetched, ending);
     this.#position = nextOffset;
     this.#highWatermark = highWatermark;
     return records;
