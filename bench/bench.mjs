@@ -1,17 +1,14 @@
 /** `npm run bench -- SCENARIO`: clients take turns, each measurement in a process of its own; a table at the end. */
 
-import { fork } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { cpus, platform, release, totalmem } from "node:os";
 import { parseArgs } from "node:util";
-import * as franzGo from "./peers/franz-go.mjs";
+import { describeMachine, measure, median, whole } from "./measure.mjs";
 import { batches } from "./scenarios/batches.mjs";
+import { runBroker } from "./scenarios/broker.mjs";
 import { singles } from "./scenarios/singles.mjs";
 import { openTarget } from "./target.mjs";
 
 const scenarios = { singles, batches };
-/** Peers that are no Node clients: programs that measure themselves. */
-const programs = { "franz-go": franzGo };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,12 +21,19 @@ const { values, positionals } = parseArgs({
     warmup: { type: "string", default: "1" },
     partitions: { type: "string", default: "6" },
     json: { type: "string" },
+    parts: { type: "string", default: "singles,paced,produce,consume,restart,topics" },
+    "log-gib": { type: "string", default: "4.6" },
+    "kafka-port": { type: "string", default: "29592" },
   },
 });
 
 const scenario = scenarios[positionals[0]];
-if (scenario === undefined) {
-  console.error(`bench: which scenario? one of: ${Object.keys(scenarios).join(", ")} (bench/README.md explains them)`);
+if (positionals[0] === "broker") {
+  await runBroker(values);
+} else if (scenario === undefined) {
+  console.error(
+    `bench: which scenario? one of: ${Object.keys(scenarios).join(", ")}, broker (bench/README.md explains them)`,
+  );
   process.exitCode = 2;
 } else {
   await runScenario(scenario);
@@ -67,32 +71,6 @@ async function runScenario({ cases, run }) {
   }
 }
 
-/** One measurement in a process of its own; its CPU and memory are nobody else's. Null for what the client cannot do. */
-async function measure(task, target) {
-  const program = programs[task.peer];
-  if (program !== undefined) return { ...(await program.measure(task)), brokerCpuMicros: null };
-  const worker = fork(new URL("worker.mjs", import.meta.url), {
-    // kafkajs sets timers with negative delays, which newer Nodes warn about.
-    env: { ...process.env, NODE_NO_WARNINGS: "1", KAFKAJS_NO_PARTITIONER_WARNING: "1" },
-  });
-  const ended = new Promise((resolve) => worker.once("exit", resolve));
-  const next = () =>
-    new Promise((resolve, reject) => {
-      worker.once("message", resolve);
-      void ended.then((code) => reject(new Error(`${task.peer} ended with exit code ${code}`)));
-    });
-  worker.send(task);
-  const { version, isUnable } = await next(); // warm
-  if (isUnable) return null;
-  const brokerBefore = await target.cpuMicros();
-  worker.send("measure");
-  const result = await next();
-  const brokerAfter = await target.cpuMicros();
-  await ended;
-  const brokerCpuMicros = brokerBefore === null ? null : (brokerAfter - brokerBefore) / result.recordCount;
-  return { version, ...result, brokerCpuMicros };
-}
-
 function showTable(specifics, peers, results) {
   const shown = Object.entries(specifics).map(([name, value]) => `${name} ${value}`);
   console.log(`### ${shown.join(", ")}\n`);
@@ -119,23 +97,4 @@ function showTable(specifics, peers, results) {
     console.log(`| ${cells.join(" | ")} |`);
   }
   console.log();
-}
-
-function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
-}
-
-function whole(number) {
-  return Math.round(number).toLocaleString("en-US");
-}
-
-function describeMachine() {
-  const processors = cpus();
-  return {
-    cpu: `${processors.length} × ${processors[0]?.model.trim()}`,
-    memoryBytes: totalmem(),
-    os: `${platform()} ${release()}`,
-    node: process.versions.node,
-  };
 }

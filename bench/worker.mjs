@@ -10,6 +10,7 @@ const peers = {
 const drivers = {
   singles: () => import("./scenarios/singles.mjs"),
   batches: () => import("./scenarios/batches.mjs"),
+  paced: () => import("./scenarios/paced.mjs"),
 };
 
 process.once("message", async (task) => {

@@ -1,10 +1,10 @@
-/** What a broker in a process of its own tells bench.mjs: its address, its processor time, and its end. */
+/** What a broker in a process of its own tells the bench: its address, its processor time and memory, and its end. */
 
 export function serveBench(address, close) {
   process.on("message", async (message) => {
     if (message === "cpu") {
       const { user, system } = process.cpuUsage();
-      process.send({ cpuMicros: user + system });
+      process.send({ cpuMicros: user + system, rssBytes: process.memoryUsage.rss() });
     }
     if (message === "close") {
       await close();
