@@ -3,7 +3,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { InProcessNetwork, SeededRandom, VirtualClock } from "@millrace/base";
 import { type ErrorCode, KafkaError, type Persisted, produceApi } from "@millrace/protocol";
 import { type Fault, ScriptedBroker, ScriptedLog, waitUntil } from "@millrace/testing";
-import { SendBatchError } from "../errors.ts";
+import { DeliveryError, SendBatchError } from "../errors.ts";
 import type { ProducerConfig } from "./options.ts";
 import { Producer } from "./producer.ts";
 
@@ -339,6 +339,20 @@ test("after a batch in doubt was given up, what follows is written under a new e
   await soon(Promise.all(sendAll(1, () => "next")));
 
   assert.deepEqual(log.values("orders-0"), ["first", "next"]);
+});
+
+test("with maxRetries 3 a batch is sent four times, after waits that double, and then given up", async () => {
+  await warm({ maxRetries: 3, retryBackoffMs: 100 });
+  log.plan(...Array.from({ length: 10 }, () => ({ kind: "refuse", code: "KAFKA_STORAGE_ERROR" }) as const));
+  const startMs = clock.nowMs();
+
+  const error = await failureOf(producer.send({ topic: "orders", value: "v" }));
+
+  const waitedMs = clock.nowMs() - startMs;
+  assert.equal(log.requests.length, 1 + 4);
+  assert.ok(waitedMs >= 100 + 200 + 400 && waitedMs < 1.25 * (100 + 200 + 400), `${waitedMs} ms`);
+  assert.ok(error instanceof DeliveryError);
+  assert.deepEqual([error.attempts, error.retriable, error.persisted], [4, true, "no"]);
 });
 
 test("a batch that the broker finds too large is sent in parts, in order", async () => {
