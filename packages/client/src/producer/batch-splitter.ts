@@ -86,6 +86,7 @@ function partOf(
     payload: encode(builder, compression),
     createdAtMs: batch.createdAtMs,
     ordinal: batch.ordinal,
+    firstIndex: batch.firstIndex + (indexes[0] ?? 0),
     sizeBytes: builder.sizeBytes,
     // The memory that the whole batch holds is given back when its last part is settled.
     release: () => {},

@@ -23,6 +23,8 @@ export interface MessageBatchParts {
   readonly createdAtMs: number;
   /** Its place in the order in which its partition's batches were sealed. */
   readonly ordinal: number;
+  /** For a part of a batch that was split: where in that batch its records began. 0 if not given. */
+  readonly firstIndex?: number;
   /** Before compression. */
   readonly sizeBytes: number;
   /** Its records are stored together or not at all: it may not be split. */
@@ -54,6 +56,7 @@ export class MessageBatch {
   readonly partition: number;
   readonly createdAtMs: number;
   readonly ordinal: number;
+  readonly firstIndex: number;
   readonly sizeBytes: number;
   readonly recordCount: number;
   readonly isWhole: boolean;
@@ -76,6 +79,7 @@ export class MessageBatch {
     this.partition = parts.partition;
     this.createdAtMs = parts.createdAtMs;
     this.ordinal = parts.ordinal;
+    this.firstIndex = parts.firstIndex ?? 0;
     this.sizeBytes = parts.sizeBytes;
     this.isWhole = parts.isWhole ?? false;
     this.recordCount = parts.records.completions.length;
@@ -110,6 +114,11 @@ export class MessageBatch {
 
   get isSettled(): boolean {
     return this.#isSettled;
+  }
+
+  /** True if its records were sent before those of the other, a batch of the same partition. */
+  isBefore(other: MessageBatch): boolean {
+    return this.ordinal < other.ordinal || (this.ordinal === other.ordinal && this.firstIndex < other.firstIndex);
   }
 
   get withdrawn(): ReadonlySet<number> {

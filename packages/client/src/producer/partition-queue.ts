@@ -98,9 +98,9 @@ export class PartitionQueue implements StickyCandidate {
     yield* this.sealed;
   }
 
-  /** Puts a batch among the retries, in the order in which they were sealed. */
+  /** Puts a batch among the retries, in the order in which their records were sent. */
   retryLater(batch: MessageBatch): void {
-    const at = this.retries.findIndex((other) => other.ordinal > batch.ordinal);
+    const at = this.retries.findIndex((other) => batch.isBefore(other));
     this.retries.splice(at < 0 ? this.retries.length : at, 0, batch);
   }
 

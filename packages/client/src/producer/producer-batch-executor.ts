@@ -434,7 +434,7 @@ export class ProducerBatchExecutor {
     const { stamp } = batch;
     const isEarly =
       error.code === "OUT_OF_ORDER_SEQUENCE_NUMBER" &&
-      [...queue.inFlight, ...queue.retries].some((other) => other.ordinal < batch.ordinal);
+      [...queue.inFlight, ...queue.retries].some((other) => other.isBefore(batch));
     batch.isOutcomeUnknown = false;
     if (stamp !== null && !isEarly) {
       queue.sequence.requireNewEpoch({ isIdSpent: error.code === "INVALID_PRODUCER_EPOCH" });

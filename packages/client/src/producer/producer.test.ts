@@ -373,6 +373,17 @@ test("a batch that the broker finds too large is sent in parts, in order", async
   );
 });
 
+test("the parts of a batch keep their order when one of them has to be sent again", async () => {
+  await warm();
+  log.maxBatchBytes = 1000;
+  log.plan({ kind: "take" }, { kind: "cut" });
+  const values = Array.from({ length: 200 }, (_, index) => `value ${index}`);
+
+  await soon(producer.sendBatch(values.map((value) => ({ topic: "orders", value }))));
+
+  assert.deepEqual(log.values("orders-0").slice(1), values);
+});
+
 test("one record that the broker finds too large is refused", async () => {
   await warm();
   log.maxBatchBytes = 1000;
