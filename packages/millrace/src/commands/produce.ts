@@ -227,7 +227,8 @@ class Sending {
   summary(): string {
     const seconds = Math.max((performance.now() - this.#startedMs) / 1000, 0.001);
     const failed = this.#failedCount === 0 ? "" : `, ${formatCount(this.#failedCount)} failed`;
-    return `${formatCount(this.#doneCount)} records written to ${this.#topic}${failed}: ${formatBytes(this.#doneBytes)} in ${seconds.toFixed(2)} s, ${formatCount(this.#doneCount / seconds)} records/s`;
+    const records = this.#doneCount === 1 ? "1 record" : `${formatCount(this.#doneCount)} records`;
+    return `${records} written to ${this.#topic}${failed}: ${formatBytes(this.#doneBytes)} in ${seconds.toFixed(2)} s, ${formatCount(this.#doneCount / seconds)} records/s`;
   }
 
   async #settleOldest(): Promise<void> {

@@ -276,5 +276,5 @@ test("where the broker goes away for good, produce gives up and says where", asy
   const text = Buffer.concat(stderr).toString();
   assert.match(text, /^millrace: line 2: .*not acknowledged after/m);
   assert.match(text, /^millrace: the cluster takes no records; what is left of the input is not tried$/m);
-  assert.match(text, /^1 records written to gone, \d failed/m);
+  assert.match(text, /^1 record written to gone, \d failed/m);
 });
