@@ -1,12 +1,21 @@
 /** The whole broker in one object: opened on a folder, reached over the network or from the same process, closed in order. */
 
-import { type Address, InProcessNetwork, type Logger, MemoryFileSystem, type Network } from "@millrace/base";
+import {
+  type Address,
+  InProcessNetwork,
+  type Logger,
+  MemoryFileSystem,
+  type Network,
+  nodeFileSystem,
+  parseAddress,
+} from "@millrace/base";
 import { DataDir } from "./data-dir.ts";
 import { Faults } from "./faults.ts";
 import { GroupCoordinator } from "./group-coordinator.ts";
 import { handlers } from "./handlers/index.ts";
 import { type BrokerOptions, brokerOptions, IN_MEMORY, type ResolvedBrokerOptions } from "./options.ts";
 import { ProducerIds } from "./producer-ids.ts";
+import { Security } from "./security/security.ts";
 import { Server } from "./server.ts";
 import { TopicManager } from "./topic-manager.ts";
 
@@ -19,6 +28,7 @@ interface BrokerParts {
   readonly groups: GroupCoordinator;
   readonly server: Server;
   readonly faults: Faults;
+  readonly security: Security;
   readonly logger: Logger;
 }
 
@@ -33,6 +43,8 @@ interface BrokerParts {
 export class Broker {
   /** Where it listens: port 0 has become a number. */
   readonly address: Address;
+  /** Where it listens with TLS; null if it does not. */
+  readonly tlsAddress: Address | null;
   /** Reaches this broker from the same process without a socket, whatever address is connected to. */
   readonly network: Network;
   readonly clusterId: string;
@@ -52,11 +64,15 @@ export class Broker {
     const options = resolveOptions(given);
     const { clock, random, fileSystem, logger, nodeId, processId } = options;
     const dataDir = await DataDir.open({ path: options.dataDir, fileSystem, clock, random, logger, nodeId, processId });
+    let security: Security | null = null;
     let topics: TopicManager | null = null;
     let groups: GroupCoordinator | null = null;
     let server: Server | null = null;
     try {
       const { path, isCleanStart, clusterId } = dataDir;
+      // A broker in memory has its certificates on the disk all the same.
+      const secrets = given.fileSystem ?? nodeFileSystem;
+      security = await Security.open({ options, fileSystem: secrets, clock, random, logger });
       topics = await TopicManager.open({ dataDir: path, isCleanStart, options, fileSystem, clock, random, logger });
       const producerIds = await ProducerIds.open(fileSystem, path);
       groups = await GroupCoordinator.open({ topics, options, clock, random, logger });
@@ -67,12 +83,15 @@ export class Broker {
         disconnectAll: () => server?.disconnectAll("an injected fault"),
       });
       server = new Server({ clusterId, options, topics, groups, producerIds, faults, clock, logger }, handlers);
-      const inside = new InProcessNetwork();
-      const address = await server.listen(options.network, { host: options.host, port: options.port });
-      await server.listen(inside, INSIDE, address);
-      logger.info({ ...address, dataDir: path, isCleanStart, topics: topics.list().length }, "broker is ready");
-      return new Broker({ dataDir, topics, groups, server, faults, logger }, address, inside);
+      const addresses = await openDoors(server, security, options);
+      const topicCount = topics.list().length;
+      logger.info(
+        { ...addresses.plain, tls: addresses.tls, dataDir: path, isCleanStart, topicCount },
+        "broker is ready",
+      );
+      return new Broker({ dataDir, topics, groups, server, faults, security, logger }, addresses);
     } catch (error) {
+      security?.close();
       groups?.close();
       await server?.close();
       await dataDir.close(topics !== null && (await closeLogs(topics, logger)));
@@ -80,9 +99,10 @@ export class Broker {
     }
   }
 
-  private constructor(parts: BrokerParts, address: Address, inside: Network) {
+  private constructor(parts: BrokerParts, { plain, tls, inside }: Doors) {
     this.#parts = parts;
-    this.address = address;
+    this.address = plain;
+    this.tlsAddress = tls;
     this.network = {
       connect: () => inside.connect(INSIDE),
       listen: (at, onStream) => inside.listen(at, onStream),
@@ -103,13 +123,49 @@ export class Broker {
   }
 
   async #close(): Promise<void> {
-    const { dataDir, topics, groups, server, logger } = this.#parts;
+    const { dataDir, topics, groups, server, security, logger } = this.#parts;
+    security.close();
     groups.close();
     await server.close();
     const isClean = await closeLogs(topics, logger);
     await dataDir.close(isClean);
     logger.info({ dataDir: dataDir.path, isClean }, "broker is closed");
   }
+}
+
+interface Doors {
+  readonly plain: Address;
+  readonly tls: Address | null;
+  readonly inside: Network;
+}
+
+async function openDoors(server: Server, security: Security, options: ResolvedBrokerOptions): Promise<Doors> {
+  const { host, port, advertisedHost, advertisedPort, kafkaTls, kafkaTlsAdvertise } = options;
+  const plain = await server.listen(
+    options.network,
+    { host, port },
+    {
+      advertise: (reached) => ({
+        host: advertisedHost ?? reached.host,
+        port: advertisedPort === 0 ? reached.port : advertisedPort,
+      }),
+      saslSession: () => security.saslSessionFor("plain"),
+    },
+  );
+  const inside = new InProcessNetwork();
+  await server.listen(inside, INSIDE, {
+    reachedAt: plain,
+    advertise: (reached) => reached,
+    saslSession: () => security.saslSessionFor("inside"),
+  });
+  const tlsAddress = kafkaTls === null ? null : parseAddress(kafkaTls);
+  if (tlsAddress === null || security.tlsNetwork === null) return { plain, tls: null, inside };
+  const advertised = kafkaTlsAdvertise === null ? null : parseAddress(kafkaTlsAdvertise);
+  const tls = await server.listen(security.tlsNetwork, tlsAddress, {
+    advertise: (reached) => advertised ?? reached,
+    saslSession: () => security.saslSessionFor("tls"),
+  });
+  return { plain, tls, inside };
 }
 
 function resolveOptions(given: BrokerOptions): ResolvedBrokerOptions {

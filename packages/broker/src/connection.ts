@@ -1,10 +1,11 @@
 /** One client's connection: frames in, responses out in the same order, and no more of either than there is room for. */
 
 import type { Address, ByteStream, Clock, Logger } from "@millrace/base";
-import { FrameSplitter, WireError } from "@millrace/protocol";
+import { FrameSplitter, KafkaError, WireError } from "@millrace/protocol";
 import type { Dispatcher, RequestFrame } from "./dispatch.ts";
 import type { BrokerServices, RequestContext } from "./handler.ts";
 import type { RequestBudget } from "./request-budget.ts";
+import { ANONYMOUS, type SaslSession } from "./security/sasl-session.ts";
 
 export interface ConnectionParts {
   readonly stream: ByteStream;
@@ -13,6 +14,8 @@ export interface ConnectionParts {
   readonly budget: RequestBudget;
   /** What this client is told to connect to. */
   readonly advertised: Address;
+  /** Null: who is on the other side need not log in. */
+  readonly sasl: SaslSession | null;
   readonly onClose: () => void;
 }
 
@@ -105,12 +108,16 @@ export class Connection {
   }
 
   #admit(frame: Buffer): void {
-    if (!this.#isKnownClient && this.#parts.dispatcher.isRequest(frame)) {
+    if (!this.#isKnownClient && this.#isLoggedIn && this.#parts.dispatcher.isRequest(frame)) {
       this.#isKnownClient = true;
       this.#splitter.limitBytes = this.#parts.broker.options.maxFrameBytes;
     }
     this.#parts.budget.take(frame.length);
     this.#inbox.push(frame);
+  }
+
+  get #isLoggedIn(): boolean {
+    return this.#parts.sasl === null || this.#parts.sasl.isAuthenticated;
   }
 
   #startRequests(): void {
@@ -133,7 +140,7 @@ export class Connection {
   }
 
   #startRequest(frame: Buffer): void {
-    const { dispatcher } = this.#parts;
+    const { dispatcher, sasl } = this.#parts;
     const exchange: Exchange = {
       isPipelined: dispatcher.isPipelined(frame),
       frameBytes: frame.length,
@@ -141,14 +148,23 @@ export class Connection {
       hurryListeners: [],
     };
     this.#exchanges.push(exchange);
+    if (sasl?.expectsBareTokens === true) {
+      this.#settle(exchange, answerBareToken(sasl, frame));
+      return;
+    }
     let request: RequestFrame;
     try {
       request = dispatcher.read(frame);
+      this.#expectPermission(request);
     } catch (error) {
       this.#refuse(error);
       return;
     }
-    dispatcher.answer(request, this.#contextOf(request, exchange)).then(
+    this.#settle(exchange, dispatcher.answer(request, this.#contextOf(request, exchange)), request);
+  }
+
+  #settle(exchange: Exchange, answered: Promise<readonly Uint8Array[] | null>, request?: RequestFrame): void {
+    answered.then(
       (response) => {
         exchange.response = response;
         this.#queueFlush();
@@ -157,20 +173,35 @@ export class Connection {
     );
   }
 
+  /** Throws for a client that asks for more than it may before it has logged in; Kafka closes the connection then too. */
+  #expectPermission(request: RequestFrame): void {
+    if (this.#isLoggedIn || this.#parts.dispatcher.isOpenToAll(request)) return;
+    throw new KafkaError("ILLEGAL_SASL_STATE", "the client has not logged in, or too long ago");
+  }
+
+  get #principal(): string {
+    const { sasl, stream } = this.#parts;
+    if (sasl !== null) return sasl.principal;
+    return stream.peerSubject == null ? ANONYMOUS : `User:${stream.peerSubject}`;
+  }
+
   #contextOf({ header }: RequestFrame, exchange: Exchange): RequestContext {
-    const { broker, dispatcher, advertised } = this.#parts;
+    const { broker, dispatcher, advertised, sasl } = this.#parts;
     return {
       version: header.apiVersion,
       clientId: header.clientId,
       remote: this.remote,
       advertised,
       advertisedApis: dispatcher.advertisedApis,
+      principal: this.#principal,
+      sasl,
       broker,
       onHurry: (listener) => this.#onHurry(exchange, listener),
       closeConnection: (reason) => {
         this.#logger.warn({ remote: this.remote, client: this.#client, reason }, "closing a connection");
         this.#stream.destroy();
       },
+      endAfterAnswer: () => this.end(),
       identifyClient: (name, version) => {
         this.#client = `${name} ${version}`;
         this.#logger.debug({ remote: this.remote, client: this.#client }, "client connected");
@@ -250,6 +281,8 @@ export class Connection {
     const fields = { remote: this.remote, client: this.#client, apiKey, apiVersion };
     if (error instanceof WireError) {
       this.#logger.warn({ ...fields, reason: error.message }, "closing a connection: malformed request");
+    } else if (error instanceof KafkaError) {
+      this.#logger.warn({ ...fields, reason: error.message }, "closing a connection");
     } else {
       this.#logger.error({ ...fields, error }, "closing a connection: its request could not be answered");
     }
@@ -272,4 +305,14 @@ export class Connection {
     this.#parts.budget.forget(this);
     this.#parts.onClose();
   }
+}
+
+const LENGTH_BYTES = 4;
+
+/** One step of a login as clients took it before there were requests for it: a length and a token, to and fro. */
+async function answerBareToken(sasl: SaslSession, token: Buffer): Promise<readonly Uint8Array[]> {
+  const { answer } = await sasl.authenticate(token);
+  const length = Buffer.alloc(LENGTH_BYTES);
+  length.writeInt32BE(answer.length);
+  return [length, answer];
 }

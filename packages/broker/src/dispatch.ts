@@ -7,12 +7,18 @@ import {
   errorByCode,
   Reader,
   type RequestHeader,
+  saslAuthenticateApi,
+  saslHandshakeApi,
   WireError,
 } from "@millrace/protocol";
 import type { AdvertisedApi, Handler, RequestContext } from "./handler.ts";
 
 /** Api key and api version: what must be there to tell who should read the rest. */
 const ROUTE_BYTES = 4;
+/** All that a client may ask before it has logged in. */
+const OPEN_APIS: ReadonlySet<number> = new Set(
+  [apiVersionsApi, saslHandshakeApi, saslAuthenticateApi].map(({ key }) => key),
+);
 
 export interface RequestFrame {
   readonly header: RequestHeader;
@@ -41,6 +47,11 @@ export class Dispatcher {
   /** Whether the frame's request may start before those before it are answered. */
   isPipelined(frame: Buffer): boolean {
     return frame.length >= ROUTE_BYTES && this.#handlers.get(frame.readInt16BE(0))?.isPipelined === true;
+  }
+
+  /** Whether a client that has not logged in may ask this. */
+  isOpenToAll({ header }: RequestFrame): boolean {
+    return OPEN_APIS.has(header.apiKey);
   }
 
   /** Throws WireError for an API or version that is not served: Kafka closes the connection then, and so do we. */

@@ -15,6 +15,7 @@ import type { FaultHit, Faults } from "./faults.ts";
 import type { GroupCoordinator } from "./group-coordinator.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
 import type { ProducerIds } from "./producer-ids.ts";
+import type { SaslSession } from "./security/sasl-session.ts";
 import type { TopicManager } from "./topic-manager.ts";
 
 /** A request of an API, as its handler reads it. */
@@ -52,6 +53,10 @@ export interface RequestContext {
   /** What this client is to connect to. */
   readonly advertised: Address;
   readonly advertisedApis: readonly AdvertisedApi[];
+  /** Who the client is, as Kafka writes it: "User:alice". */
+  readonly principal: string;
+  /** Null where clients need not log in. */
+  readonly sasl: SaslSession | null;
   readonly broker: BrokerServices;
   /**
    * Calls back once when a request that waits should answer with what there is: another frame came on its connection,
@@ -60,6 +65,8 @@ export interface RequestContext {
   onHurry(listener: () => void): () => void;
   /** For requests without a response: closing is the only way to tell the client that one failed. */
   closeConnection(reason: string): void;
+  /** Closes the connection once this request is answered. */
+  endAfterAnswer(): void;
   /** Remembers what the client calls itself. */
   identifyClient(name: string, version: string): void;
 }

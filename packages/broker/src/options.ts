@@ -10,12 +10,16 @@ import {
   type FileSystem,
   flag,
   type Logger,
+  list,
   MEBIBYTE,
   MINUTE_MS,
   millis,
   type Network,
   nodeFileSystem,
+  type Option,
+  type OptionEntries,
   type OptionsOf,
+  parseAddress,
   type Random,
   SECOND_MS,
   silentLogger,
@@ -25,13 +29,15 @@ import {
   tcpNetwork,
   text,
 } from "@millrace/base";
+import { type SaslMechanism, saslMechanisms } from "./security/sasl-session.ts";
+import { isUsers } from "./security/users-file.ts";
 
 /** As dataDir: no folder at all. */
 export const IN_MEMORY = "memory";
 
 const isObject = (value: unknown) => typeof value === "object" && value !== null;
 
-export const brokerOptions = defineOptions({
+const entries = {
   dataDir: text({
     default: "./millrace-data",
     kafka: "log.dirs",
@@ -58,6 +64,52 @@ export const brokerOptions = defineOptions({
     max: 2 ** 31 - 1,
     kafka: "node.id",
     doc: "The broker's number in what clients are told.",
+  }),
+
+  kafkaTls: address(
+    "Where clients connect with TLS, as host:port; port 0 takes any free one. It needs kafkaTlsCert and kafkaTlsKey.",
+  ),
+  kafkaTlsAdvertise: address(
+    "What clients of kafkaTls are told to connect to. Without it: the address on which a client reached the broker.",
+  ),
+  kafkaTlsCert: file(
+    "The certificate of kafkaTls as PEM, with what leads up to its authority.",
+    "ssl.keystore.location",
+  ),
+  kafkaTlsKey: file("The private key of kafkaTlsCert, as PEM.", "ssl.keystore.key"),
+  kafkaTlsClientCa: file("Authorities, as PEM, whose certificates clients may show.", "ssl.truststore.location"),
+  kafkaTlsClientAuth: choice(["none", "requested", "required"], {
+    default: "none",
+    kafka: "ssl.client.auth",
+    doc: "Whether clients of kafkaTls are asked for a certificate, and refused without one. It needs kafkaTlsClientCa.",
+  }),
+  saslUsers: code<Readonly<Record<string, string>> | null>({
+    default: null,
+    typeName: "an object of names and passwords",
+    accepts: isUsers,
+    isSecret: true,
+    doc: "Who may log in. With users, clients have to.",
+  }),
+  saslUsersFile: file('A JSON file of who may log in, names and passwords: {"alice": "…"}. With it, clients have to.'),
+  saslMechanisms: mechanisms(),
+  saslOn: choice(["all", "tls"], {
+    default: "all",
+    doc: "Where clients have to log in, if there are users: everywhere, or with TLS only, so that the other listener must be one that only friends reach.",
+  }),
+  saslFailureDelayMs: millis({
+    default: 100,
+    kafka: "connection.failed.authentication.delay.ms",
+    doc: "How long the answer to a failed login takes, so that guessing takes longer.",
+  }),
+  saslSessionMs: millis({
+    default: 0,
+    kafka: "connections.max.reauth.ms",
+    doc: "How long a login lasts; clients log in again before it ends. 0: for ever.",
+  }),
+  secretsCheckIntervalMs: millis({
+    default: 10 * SECOND_MS,
+    min: 1,
+    doc: "How often it is looked whether certificates, keys or the users file have changed; they are taken over then.",
   }),
 
   defaultPartitions: count({
@@ -238,7 +290,56 @@ export const brokerOptions = defineOptions({
     doc: "What the lock of the data dir says of this process; a simulation gives the same one in every run.",
   }),
   logger: code<Logger>({ default: silentLogger, typeName: "a Logger", accepts: isObject, doc: "Where log lines go." }),
-});
+} as const satisfies OptionEntries;
+
+export const brokerOptions = defineOptions(entries, [
+  {
+    option: "kafkaTls",
+    rule: "kafkaTls, kafkaTlsCert and kafkaTlsKey go together",
+    isKept: ({ kafkaTls, kafkaTlsCert, kafkaTlsKey }) =>
+      new Set([kafkaTls === null, kafkaTlsCert === null, kafkaTlsKey === null]).size === 1,
+  },
+  {
+    option: "kafkaTlsClientAuth",
+    rule: "kafkaTlsClientAuth and kafkaTlsClientCa go together",
+    isKept: ({ kafkaTlsClientAuth, kafkaTlsClientCa }) =>
+      (kafkaTlsClientAuth === "none") === (kafkaTlsClientCa === null),
+  },
+]);
+
+function address(doc: string): Option<string | null> {
+  const option = text<string | null>({ default: null, typeName: "host:port", doc });
+  return {
+    ...option,
+    check(value) {
+      const given = option.check(value);
+      if (given === null || parseAddress(given) !== null) return given;
+      throw new Error("must be host:port, as in 127.0.0.1:9093");
+    },
+  };
+}
+
+function file(doc: string, kafka?: string): Option<string | null> {
+  return text<string | null>({ default: null, typeName: "file", doc, ...(kafka === undefined ? {} : { kafka }) });
+}
+
+function mechanisms(): Option<readonly SaslMechanism[]> {
+  const option = list({
+    default: saslMechanisms,
+    kafka: "sasl.enabled.mechanisms",
+    doc: "How clients may log in: PLAIN shows the password to whoever listens in without TLS, SCRAM does not.",
+  });
+  return {
+    ...option,
+    default: saslMechanisms,
+    check(value) {
+      const names = option.check(value);
+      const known = saslMechanisms.filter((mechanism) => names.includes(mechanism));
+      if (known.length > 0 && known.length === names.length) return known;
+      throw new Error(`must be some of ${saslMechanisms.join(", ")}`);
+    },
+  };
+}
 
 export type ResolvedBrokerOptions = OptionsOf<typeof brokerOptions.entries>;
 /** As given by whoever opens a broker: what is left out has its default. */

@@ -5,11 +5,22 @@ import { Connection } from "./connection.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { BrokerServices, Handler } from "./handler.ts";
 import { RequestBudget } from "./request-budget.ts";
+import type { SaslSession } from "./security/sasl-session.ts";
 
 /** How long closing waits for clients to take their last answers. */
 const CLOSE_GRACE_MS = 1000;
 /** Idle connections are looked for this many times per idle limit. */
 const IDLE_CHECKS = 10;
+
+/** Who comes in by a listener. */
+export interface Admission {
+  /** Where clients find the broker, if not at the address that is bound. */
+  readonly reachedAt?: Address;
+  /** Where clients are told to connect that reached the broker at this address. */
+  advertise(reached: Address): Address;
+  /** A session for a connection that has to log in; null for one that has not. */
+  saslSession(): SaslSession | null;
+}
 
 export class Server {
   readonly #broker: BrokerServices;
@@ -32,14 +43,10 @@ export class Server {
     return this.#connections.size;
   }
 
-  /**
-   * Returns the address really bound. Rejects as the network's listen does.
-   *
-   * reachedAt: where clients that come in here find the broker, if not at the address that is bound.
-   */
-  async listen(network: Network, address: Address, reachedAt?: Address): Promise<Address> {
+  /** Returns the address really bound. Rejects as the network's listen does. */
+  async listen(network: Network, address: Address, admission: Admission): Promise<Address> {
     let bound = address;
-    const listener = await network.listen(address, (stream) => this.#accept(stream, reachedAt ?? bound));
+    const listener = await network.listen(address, (stream) => this.#accept(stream, bound, admission));
     bound = listener.address;
     this.#listeners.push(listener);
     return bound;
@@ -69,7 +76,7 @@ export class Server {
     await accepted;
   }
 
-  #accept(stream: ByteStream, reachedAt: Address): void {
+  #accept(stream: ByteStream, bound: Address, admission: Admission): void {
     const { options, logger } = this.#broker;
     if (this.#isClosing || this.#connections.size >= options.maxConnections) {
       if (!this.#isClosing) {
@@ -83,20 +90,12 @@ export class Server {
       dispatcher: this.#dispatcher,
       broker: this.#broker,
       budget: this.#budget,
-      advertised: this.#advertisedTo(stream, reachedAt),
+      advertised: admission.advertise(reached(stream, admission.reachedAt ?? bound)),
+      sasl: admission.saslSession(),
       onClose: () => this.#forget(connection),
     });
     this.#connections.add(connection);
     connection.start();
-  }
-
-  /** Whoever reached us on an address can reach us there again; a name may mean another machine elsewhere. */
-  #advertisedTo(stream: ByteStream, reachedAt: Address): Address {
-    const { advertisedHost, advertisedPort } = this.#broker.options;
-    return {
-      host: advertisedHost ?? stream.localHost ?? reachedAt.host,
-      port: advertisedPort === 0 ? reachedAt.port : advertisedPort,
-    };
   }
 
   #forget(connection: Connection): void {
@@ -118,4 +117,9 @@ export class Server {
       { background: true },
     );
   }
+}
+
+/** Whoever reached us on an address can reach us there again; a name may mean another machine elsewhere. */
+function reached(stream: ByteStream, { host, port }: Address): Address {
+  return { host: stream.localHost ?? host, port };
 }

@@ -17,6 +17,7 @@ export class WireClient {
   readonly #stream: ByteStream;
   readonly #pending: PendingRequest[] = [];
   #nextCorrelationId = 1;
+  #onBareFrame: ((frame: Buffer) => void) | null = null;
   #closedWith: Error | null = null;
 
   static async connect(address: Address, network: Network = tcpNetwork): Promise<WireClient> {
@@ -77,6 +78,13 @@ export class WireClient {
     this.#stream.write([bytes]);
   }
 
+  /** The next frame that comes, which answers no request: as it is, without its length. */
+  receiveFrame(): Promise<Buffer> {
+    const bare = createDeferred<Buffer>();
+    this.#onBareFrame = bare.resolve;
+    return bare.promise;
+  }
+
   close(): void {
     this.#stream.destroy();
   }
@@ -99,6 +107,12 @@ export class WireClient {
   }
 
   #settle(frame: Buffer): void {
+    const onBareFrame = this.#onBareFrame;
+    if (onBareFrame !== null) {
+      this.#onBareFrame = null;
+      onBareFrame(frame);
+      return;
+    }
     const reader = new Reader(frame);
     const correlationId = reader.int32();
     const pending = this.#pending.shift();
