@@ -53,6 +53,10 @@ export class DiskOperations {
     this.#faults.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 });
   }
 
+  get isDown(): boolean {
+    return this.#isDown;
+  }
+
   takeDown(): void {
     this.#isDown = true;
     this.#options.trace?.("crash");

@@ -26,6 +26,14 @@ type Folder = TreeFolder<SimulatedContent>;
 /** What one operation changed in the folders; it lasts whole or not at all. */
 type Changes = readonly TreeChange<SimulatedContent>[];
 
+/** What the machine holds, whichever process looks at it. */
+interface DiskState {
+  readonly tree: MemoryTree<SimulatedContent>;
+  readonly lasting: LastingNames;
+  /** In order. */
+  unsynced: Changes[];
+}
+
 /**
  * What is seen and what lasts are kept apart:
  *
@@ -34,18 +42,17 @@ type Changes = readonly TreeChange<SimulatedContent>[];
  *     a folder's names open, rename, …   ─ syncDirectory ─▶ synced names
  */
 export class SimulatedFileSystem implements FileSystem {
+  /** May be changed at any time: a disk fills up, and somebody makes room. */
+  capacityBytes: number;
   readonly #options: SimulatedFileSystemOptions;
   readonly #operations: DiskOperations;
-  readonly #tree: MemoryTree<SimulatedContent>;
-  readonly #lasting: LastingNames;
-  /** In order. */
-  #unsynced: Changes[] = [];
+  readonly #state: DiskState;
 
-  constructor(options: SimulatedFileSystemOptions, root: Folder = newFolder()) {
+  constructor(options: SimulatedFileSystemOptions, state: DiskState = stateOf(newFolder())) {
+    this.capacityBytes = options.capacityBytes ?? ENDLESS_BYTES;
     this.#options = options;
     this.#operations = new DiskOperations(options);
-    this.#tree = new MemoryTree(root);
-    this.#lasting = new LastingNames(root);
+    this.#state = state;
   }
 
   inject(fault: DiskFault): void {
@@ -60,17 +67,34 @@ export class SimulatedFileSystem implements FileSystem {
    */
   crash(): SimulatedFileSystem {
     this.#operations.takeDown();
-    const keptCount = this.#options.random.integer(this.#unsynced.length + 1);
-    for (const changes of this.#unsynced.slice(0, keptCount)) this.#lasting.apply(changes);
-    return new SimulatedFileSystem(this.#options, this.#lasting.survivor(this.#tree.root, this.#options.random));
+    const { tree, lasting, unsynced } = this.#state;
+    const { random } = this.#options;
+    const keptCount = random.integer(unsynced.length + 1);
+    for (const changes of unsynced.slice(0, keptCount)) lasting.apply(changes);
+    return this.#successor(stateOf(lasting.survivor(tree.root, random)));
+  }
+
+  /**
+   * The process is gone, and the machine goes on: what was written is there, what was synced is no more than before.
+   *
+   * This file system refuses everything from now on, with EIO; the one that is returned is what the next process finds,
+   * without the faults that were injected.
+   */
+  kill(): SimulatedFileSystem {
+    this.#operations.takeDown();
+    return this.#successor(this.#state);
+  }
+
+  #successor(state: DiskState): SimulatedFileSystem {
+    return new SimulatedFileSystem({ ...this.#options, capacityBytes: this.capacityBytes }, state);
   }
 
   async open(path: string, mode: OpenMode): Promise<File> {
     await this.#operations.run("open", path);
-    if (mode === "create" || (mode === "readWrite" && this.#tree.find(path) === null)) {
-      this.#changed(this.#tree.addFile(path, new SimulatedContent()));
+    if (mode === "create" || (mode === "readWrite" && this.#state.tree.find(path) === null)) {
+      this.#changed(this.#state.tree.addFile(path, new SimulatedContent()));
     }
-    const { content } = this.#tree.file(path);
+    const { content } = this.#state.tree.file(path);
     return new SimulatedFile({
       path,
       content,
@@ -83,61 +107,71 @@ export class SimulatedFileSystem implements FileSystem {
 
   async readFile(path: string): Promise<Buffer> {
     await this.#operations.run("read", path);
-    return this.#tree.file(path).content.seen.toBuffer();
+    return this.#state.tree.file(path).content.seen.toBuffer();
   }
 
   async list(path: string): Promise<string[]> {
     await this.#operations.run("list", path);
-    return [...this.#tree.folder(path).entries.keys()];
+    return [...this.#state.tree.folder(path).entries.keys()];
   }
 
   async exists(path: string): Promise<boolean> {
     await this.#operations.run("stat", path);
-    return this.#tree.find(path) !== null;
+    return this.#state.tree.find(path) !== null;
   }
 
   async sizeBytes(path: string): Promise<number> {
     await this.#operations.run("stat", path);
-    return this.#tree.file(path).content.seen.sizeBytes;
+    return this.#state.tree.file(path).content.seen.sizeBytes;
   }
 
   async makeDirectory(path: string): Promise<void> {
     await this.#operations.run("makeDirectory", path);
-    for (const change of this.#tree.addFolder(path)) this.#changed([change]);
+    for (const change of this.#state.tree.addFolder(path)) this.#changed([change]);
   }
 
   async rename(from: string, to: string): Promise<void> {
     await this.#operations.run("rename", from);
-    this.#changed(this.#tree.rename(from, to));
+    this.#changed(this.#state.tree.rename(from, to));
   }
 
   async remove(path: string): Promise<void> {
     await this.#operations.run("remove", path);
-    this.#changed(this.#tree.remove(path));
+    this.#changed(this.#state.tree.remove(path));
   }
 
   async syncDirectory(path: string): Promise<void> {
-    const before = [...this.#unsynced];
+    const state = this.#state;
+    const before = [...state.unsynced];
     await this.#operations.run("syncDirectory", path);
-    const synced = changesOf(this.#tree.folder(path), before);
-    for (const changes of this.#unsynced.filter((candidate) => synced.has(candidate))) this.#lasting.apply(changes);
-    this.#unsynced = this.#unsynced.filter((candidate) => !synced.has(candidate));
+    const synced = changesOf(state.tree.folder(path), before);
+    for (const changes of state.unsynced.filter((candidate) => synced.has(candidate))) state.lasting.apply(changes);
+    state.unsynced = state.unsynced.filter((candidate) => !synced.has(candidate));
   }
 
   async freeBytes(): Promise<number> {
     return this.#freeBytes();
   }
 
+  /** Of all files together. */
+  get usedBytes(): number {
+    let usedBytes = 0;
+    for (const { content } of this.#state.tree.files()) usedBytes += content.seen.sizeBytes;
+    return usedBytes;
+  }
+
   #freeBytes(): number {
-    if (this.#options.capacityBytes === undefined) return ENDLESS_BYTES;
-    let freeBytes = this.#options.capacityBytes;
-    for (const { content } of this.#tree.files()) freeBytes -= content.seen.sizeBytes;
-    return freeBytes;
+    if (this.capacityBytes === ENDLESS_BYTES) return ENDLESS_BYTES;
+    return Math.max(this.capacityBytes - this.usedBytes, 0);
   }
 
   #changed(changes: Changes): void {
-    if (changes.length > 0) this.#unsynced.push(changes);
+    if (changes.length > 0) this.#state.unsynced.push(changes);
   }
+}
+
+function stateOf(root: Folder): DiskState {
+  return { tree: new MemoryTree(root), lasting: new LastingNames(root), unsynced: [] };
 }
 
 /** The operations that touched the folder, and those before them that touched the same names elsewhere. */
@@ -229,7 +263,7 @@ class SimulatedFile implements File {
       await operations.run("sync", path);
     } catch (error) {
       // As Linux does: the pages count as clean, and the next sync has nothing to say about them.
-      content.giveUp(changeCount);
+      if (!operations.isDown) content.giveUp(changeCount);
       throw error;
     }
     content.makeLasting(changeCount);

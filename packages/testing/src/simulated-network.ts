@@ -85,6 +85,13 @@ export class SimulatedNetwork implements Network {
     };
   }
 
+  /** Ends of connections that the host has not closed. */
+  openStreamCount(host: string): number {
+    let count = 0;
+    for (const connection of this.#connections) count += connection.openStreamCount(host);
+    return count;
+  }
+
   /** Cuts the open connections of a host, or all. Both ends learn of it, each in its own time. */
   cut(host?: string): void {
     for (const connection of [...this.#connections]) {
@@ -191,6 +198,11 @@ class Connection {
 
   touches(host: string): boolean {
     return this.options.hosts.includes(host);
+  }
+
+  openStreamCount(host: string): number {
+    const ends = [this.near, this.#far];
+    return ends.filter((end, index) => this.options.hosts[index] === host && !end.isClosed).length;
   }
 
   /** The connecting side's first parcel has come to the host: is somebody there? */
