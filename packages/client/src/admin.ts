@@ -9,6 +9,7 @@ import {
   deleteRecordsApi,
   deleteTopicsApi,
   describeConfigsApi,
+  describeLogDirsApi,
   errorByCode,
   errorByNumber,
   incrementalAlterConfigsApi,
@@ -188,6 +189,27 @@ export class Admin {
       }
     });
     return new Map([...found].sort(([a], [b]) => a - b));
+  }
+
+  /** Bytes that each partition takes on its leader's disk. Keys are partitions. */
+  async describeLogSizes(topic: string): Promise<Map<number, bigint>> {
+    const deadlineMs = this.#deadline();
+    const sizes = new Map<number, bigint>();
+    await this.#retry(deadlineMs, async () => {
+      for (const [leader, partitions] of await this.#partitionsByLeader(topic, deadlineMs)) {
+        const connection = await this.#cluster.connectionTo(leader);
+        const response = await this.#request(connection, deadlineMs, describeLogDirsApi, {
+          topics: [{ topic, partitions: partitions.map(({ partition }) => partition) }],
+        });
+        for (const { errorCode, topics } of response.results) {
+          if (errorCode !== 0) throw BrokerError.fromNumber(errorCode, `log size of ${topic}`);
+          for (const { partitionIndex, partitionSize, isFutureKey } of topics.flatMap((entry) => entry.partitions)) {
+            if (!isFutureKey) sizes.set(partitionIndex, partitionSize);
+          }
+        }
+      }
+    });
+    return new Map([...sizes].sort(([a], [b]) => a - b));
   }
 
   /** Makes the records before an offset go away; -1n means all that readers can see. Resolves with where each log begins now. */

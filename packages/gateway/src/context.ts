@@ -8,6 +8,7 @@ import type { Intake } from "./limits/intake.ts";
 import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Producers } from "./producers.ts";
+import type { Tails } from "./tails.ts";
 import type { TopicDirectory } from "./topic-directory.ts";
 
 export interface GatewayContext {
@@ -18,6 +19,7 @@ export interface GatewayContext {
   readonly asyncRequests: AsyncRequests;
   readonly keys: KeyStore;
   readonly intake: Intake;
+  readonly tails: Tails;
   readonly health: Health;
   readonly metrics: Metrics;
 }

@@ -177,6 +177,8 @@ suite("over the embedded broker", { concurrency: false }, () => {
     for (const { method, path, operation } of operations) {
       const url = `${urlOf(keyed)}${path.replace("{topic}", "documented")}`;
       if (method === "DELETE" && path !== "/api/topics/batch") continue;
+      // The one has no end, the other needs a request of its own: both have their tests elsewhere.
+      if (path.endsWith("/tail") || path.includes("{requestId}")) continue;
       const example = operation.requestBody?.content["application/json"]?.example;
       const body = example === undefined ? undefined : JSON.stringify(example);
       const answer = await httpCall(method, url, body, { authorization: "Bearer operator-key" });

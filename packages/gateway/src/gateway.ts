@@ -14,6 +14,7 @@ import { type GatewayConfig, type GatewayOptions, type GatewayTls, gatewayOption
 import { Producers } from "./producers.ts";
 import { allRoutes } from "./routes.ts";
 import { createServer } from "./server.ts";
+import { Tails } from "./tails.ts";
 import { TopicDirectory } from "./topic-directory.ts";
 
 /** As dataDir: no folder at all. */
@@ -79,6 +80,7 @@ export class Gateway {
   async #close(): Promise<void> {
     const { options, health } = this.#context;
     health.beginClosing();
+    this.#context.tails.close();
     this.#context.asyncRequests.beginClosing();
     const closed = this.#server.close();
     const timer = options.clock.schedule(options.closeTimeoutMs, () => this.#server.server.closeAllConnections());
@@ -114,13 +116,14 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const topics = new TopicDirectory({ admin, clock, logger, cacheMs: options.topicCacheMs });
   const { requestsInFlightLimit: requestLimit, bytesInFlightLimit: limitBytes } = options;
   const intake = new Intake({ clock, requestLimit, limitBytes });
+  const tails = new Tails(options.tailLimit);
   const health = new Health({ admin, producers, intake, clock });
   const metrics = new Metrics({ producers, intake });
   const directory = join(storage.dataDir, ASYNC_FOLDER);
   const { fileSystem } = storage;
   const parts = { options, directory, fileSystem, clock, random, logger, producers, topics, metrics };
   const asyncRequests = await AsyncRequests.open(parts);
-  return { options, admin, producers, topics, asyncRequests, keys, intake, health, metrics };
+  return { options, admin, producers, topics, asyncRequests, keys, intake, tails, health, metrics };
 }
 
 /** What outlives the process; or, without a folder, what is as good until it ends. */

@@ -1,30 +1,55 @@
-/** Messages: the simple way to put one record in, and to look at what a partition holds. */
+/** Messages: the simple way to put one record in, and to look at what a topic holds and what comes. */
 
-import { type ConsumedRecord, Reader } from "@millrace/client";
+import { Readable } from "node:stream";
+import { SECOND_MS } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import type { FastifyReply } from "fastify";
-import { type Static, Type } from "typebox";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Static } from "typebox";
 import { JSON_TYPE } from "./answers.ts";
 import type { GatewayContext } from "./context.ts";
-import { messageJson, readFormats } from "./message-json.ts";
+import { errorAnswer, RequestError } from "./errors.ts";
+import { Type } from "./json-schema.ts";
+import { messageJson, type ReadFormats, readFormats } from "./message-json.ts";
+import { followMessages, readMessages } from "./message-reader.ts";
+import {
+  findRanges,
+  formatPosition,
+  type PositionQuery,
+  parsePosition,
+  positionQuery,
+  readStart,
+  type StartPosition,
+} from "./positions.ts";
 import { defineRoute, type Route } from "./route.ts";
-import { choiceOf, numberOf, positiveOf, topicParams } from "./schemas.ts";
+import { choiceOf, positiveOf, topicParams } from "./schemas.ts";
 
 const DEFAULT_LIMIT = 100;
-/** A read of the log's end is not meant to wait for more. */
-const READ_WAIT_MS = 100;
+/** Between two signs of life of a tail that has nothing to tell; proxies cut what is silent for a minute. */
+const HEARTBEAT_MS = 15 * SECOND_MS;
+/** Asked of a client that was cut off. */
+const RECONNECT_MS = SECOND_MS;
 
-const messageQuery = Type.Object({
-  partition: Type.Optional(numberOf("Default: 0.")),
-  offset: Type.Optional(numberOf("Of the first message, or the first that is still there. Default: 0.")),
-  limit: Type.Optional(positiveOf(`Most messages. Default: ${DEFAULT_LIMIT}.`)),
+const formatQuery = {
   format: Type.Optional(
     choiceOf(
       readFormats,
       "How keys and values are shown: as strings; as base64; or, where they are JSON, as that. Default: string.",
     ),
   ),
+  "key.format": Type.Optional(choiceOf(readFormats, "For keys alone.")),
+  "value.format": Type.Optional(choiceOf(readFormats, "For values alone.")),
+};
+
+const tailCount = Type.Optional(positiveOf("Begin with the newest messages, this many over all partitions."));
+
+const messageQuery = Type.Object({
+  ...positionQuery,
+  tail: tailCount,
+  limit: Type.Optional(positiveOf(`Most messages. Default: ${DEFAULT_LIMIT}.`)),
+  ...formatQuery,
 });
+
+const tailQuery = Type.Object({ ...positionQuery, tail: tailCount, ...formatQuery });
 
 const messageBody = Type.Object({
   partition: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: "By the key if left out." })),
@@ -60,10 +85,12 @@ export function messageRoutes(context: GatewayContext): Route[] {
       query: messageQuery,
       docs: {
         tag: "Messages",
-        summary: "Read messages of a partition",
+        summary: "Read messages",
+        description:
+          "Of one partition in the order of their offsets; of all in that of their time, as far as each partition's own order lets it. The header Millrace-Position tells where to go on.",
         answers: {
           200: {
-            description: "In the order of their offsets; [] where there are none.",
+            description: "[] where there are none.",
             schema: Type.Array(messageSchema),
             example: [{ partition: 0, offset: 42, key: "user-1", value: "paid", timestamp: 1_767_225_600_000 }],
           },
@@ -71,6 +98,23 @@ export function messageRoutes(context: GatewayContext): Route[] {
         },
       },
       handle: ({ params, query, reply }) => handleGetMessages(context, params.topic, query, reply),
+    }),
+    defineRoute({
+      method: "GET",
+      path: "/api/topics/{topic}/tail",
+      params: topicParams,
+      query: tailQuery,
+      docs: {
+        tag: "Messages",
+        summary: "Follow a topic",
+        description:
+          "Server-sent events: a message each, from the end of the topic on unless told otherwise. The id of an event is the position behind it: a client that comes back with it as Last-Event-ID, as browsers do by themselves, misses nothing and gets nothing twice.",
+        answers: {
+          200: { description: "The events, for as long as they are listened to.", type: "text/event-stream" },
+          404: { description: "There is no such topic or partition." },
+        },
+      },
+      handle: ({ params, query, request, reply }) => handleTail(context, params.topic, query, request, reply),
     }),
     defineRoute({
       method: "POST",
@@ -119,63 +163,77 @@ async function handleGetMessages(
   query: Static<typeof messageQuery>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { topics, options } = context;
-  const partition = Number(query.partition ?? 0);
-  const limit = Math.min(Number(query.limit ?? DEFAULT_LIMIT), options.messagesLimit);
-  const partitionCount = topics.known(topic) ?? (await topics.find(topic));
-  if (partition >= partitionCount) {
-    const message = `there is no partition ${partition}; ${topic} has ${partitionCount}`;
-    throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", message, { retriable: false });
-  }
-  const records = await readMessages(context, { topic, partition }, BigInt(query.offset ?? 0), limit);
-  const format = query.format ?? "string";
-  const json = `[${records.map((record) => messageJson(record, format)).join(",")}]`;
-  return reply.header("content-type", JSON_TYPE).send(json);
+  const { options } = context;
+  const limit = Math.min(Number(query.tail ?? query.limit ?? DEFAULT_LIMIT), options.messagesLimit);
+  const start = startOf(query, limit, { kind: "offset", offset: 0n });
+  const ranges = await rangesOf(context, topic, query, start);
+  const { records, position } = await readMessages(options, topic, ranges, { limit, isTail: start.kind === "tail" });
+  const formats = formatsOf(query);
+  const json = `[${records.map((record) => messageJson(record, formats)).join(",")}]`;
+  return reply.header("millrace-position", formatPosition(position)).header("content-type", JSON_TYPE).send(json);
 }
 
-/** Up to limit records from the offset on, or from the first that is still there, as far as the log goes now. */
-async function readMessages(
+async function handleTail(
   context: GatewayContext,
-  where: { readonly topic: string; readonly partition: number },
-  offset: bigint,
-  limit: number,
-): Promise<ConsumedRecord[]> {
-  const { admin, options } = context;
-  const { topic, partition } = where;
-  const [earliest, latest] = await Promise.all([
-    admin.listOffsets(topic, "earliest"),
-    admin.listOffsets(topic, "latest"),
-  ]);
-  const startOffset = earliest.get(partition)?.offset ?? 0n;
-  const endOffset = latest.get(partition)?.offset ?? 0n;
-  const from = offset < startOffset ? startOffset : offset;
-  if (from >= endOffset || limit === 0) return [];
-  const { bootstrapServers, clientId, network, clock, random, logger } = options;
-  const seams = { network, clock, random, logger };
-  const reader = new Reader({ bootstrapServers, clientId, topic, partition, from, maxWaitMs: READ_WAIT_MS, ...seams });
-  try {
-    return await readUntil(reader, endOffset, limit, options.messagesLimitBytes);
-  } finally {
-    await reader.close();
+  topic: string,
+  query: Static<typeof tailQuery>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { options, tails } = context;
+  const lastEventId = request.headers["last-event-id"];
+  const recordCount = Math.min(Number(query.tail ?? 0), options.messagesLimit);
+  const start: StartPosition =
+    typeof lastEventId === "string" && lastEventId !== ""
+      ? { kind: "position", offsets: parsePosition("last-event-id", lastEventId) }
+      : startOf(query, recordCount, { kind: "tail", recordCount: 0 });
+  const ranges = await rangesOf(context, topic, query, start);
+  const controller = tails.begin();
+  reply.raw.once("close", () => tails.end(controller));
+  const { signal } = controller;
+  const position = new Map(ranges.map((range) => [range.partition, range.start]));
+  const formats = formatsOf(query);
+
+  async function* events(): AsyncGenerator<string, void, undefined> {
+    yield `retry: ${RECONNECT_MS}\nid: ${formatPosition(position)}\n\n`;
+    try {
+      for await (const records of followMessages(options, topic, ranges, { signal, quietMs: HEARTBEAT_MS })) {
+        if (records === null) yield ": nothing new\n\n";
+        else {
+          for (const record of records) {
+            position.set(record.partition, record.offset + 1n);
+            yield `id: ${formatPosition(position)}\ndata: ${messageJson(record, formats)}\n\n`;
+          }
+        }
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      const { body } = errorAnswer(error, request.id);
+      options.logger.warn({ requestId: request.id, topic, reason: String(error) }, "a tail ended with an error");
+      yield `event: error\ndata: ${JSON.stringify(body)}\n\n`;
+    }
   }
+  reply.header("content-type", "text/event-stream; charset=utf-8").header("cache-control", "no-store");
+  // nginx would hold events back until its buffer is full.
+  reply.header("x-accel-buffering", "no");
+  return reply.send(Readable.from(events(), { objectMode: false }));
 }
 
-async function readUntil(
-  reader: Reader,
-  endOffset: bigint,
-  limit: number,
-  limitBytes: number,
-): Promise<ConsumedRecord[]> {
-  const records: ConsumedRecord[] = [];
-  let sizeBytes = 0;
-  for (;;) {
-    const read = await reader.read();
-    for (const record of read) {
-      sizeBytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
-      const isFull = records.length >= limit || (records.length > 0 && sizeBytes > limitBytes);
-      if (isFull || record.offset >= endOffset) return records;
-      records.push(record);
-    }
-    if (read.length === 0 || (reader.position ?? endOffset) >= endOffset) return records;
-  }
+function startOf(query: Static<typeof tailQuery>, recordCount: number, otherwise: StartPosition): StartPosition {
+  if (query.tail === undefined) return readStart(query, otherwise);
+  const other = (["offset", "time", "position"] as const).find((name) => query[name] !== undefined);
+  if (other === undefined) return { kind: "tail", recordCount };
+  const message = `goes not with ${other}`;
+  throw new RequestError("INVALID_PARAMETER", `tail ${message}`, { details: [{ field: "tail", message }] });
+}
+
+async function rangesOf({ topics, admin }: GatewayContext, topic: string, query: PositionQuery, start: StartPosition) {
+  const partitionCount = topics.known(topic) ?? (await topics.find(topic));
+  const partition = query.partition === undefined ? null : Number(query.partition);
+  return findRanges(admin, { topic, partition, partitionCount }, start);
+}
+
+function formatsOf(query: Static<typeof tailQuery>): ReadFormats {
+  const { format = "string" } = query;
+  return { key: query["key.format"] ?? format, value: query["value.format"] ?? format };
 }

@@ -7,6 +7,11 @@ import { JsonSyntaxError, skipValue, skipWhitespace } from "./json/scanner.ts";
 export const readFormats = ["string", "json", "binary"] as const;
 export type ReadFormat = (typeof readFormats)[number];
 
+export interface ReadFormats {
+  readonly key: ReadFormat;
+  readonly value: ReadFormat;
+}
+
 /** How bytes are shown: the JSON, and what must be said about it for the bytes to be had back. */
 interface Shown {
   readonly json: string;
@@ -15,10 +20,10 @@ interface Shown {
 
 const NULL: Shown = { json: "null", encoding: null };
 
-export function messageJson(record: ConsumedRecord, format: ReadFormat): string {
+export function messageJson(record: ConsumedRecord, formats: ReadFormats): string {
   const { partition, offset, timestamp, headers } = record;
-  const key = show(record.key, format);
-  const value = show(record.value, format);
+  const key = show(record.key, formats.key);
+  const value = show(record.value, formats.value);
   let json = `{"partition":${partition},"offset":${offset},"key":${key.json},"value":${value.json},"timestamp":${timestamp}`;
   if (key.encoding !== null) json += `,"keyEncoding":"${key.encoding}"`;
   if (value.encoding !== null) json += `,"valueEncoding":"${value.encoding}"`;

@@ -106,6 +106,10 @@ export const gatewayOptions = defineOptions({
     min: 1,
     doc: "Where one read of messages ends, short of its limit, counted in bytes of keys and values; it gives at least one.",
   }),
+  tailLimit: count({
+    default: 100,
+    doc: "Event streams of topics that may be open at once, each with connections of its own to brokers; more are answered with 503.",
+  }),
   headerLimitBytes: sizeBytes({
     default: 16 * KIBIBYTE,
     min: KIBIBYTE,

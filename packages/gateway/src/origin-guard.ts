@@ -41,7 +41,7 @@ export class OriginGuard {
       throw new RequestError("ORIGIN_NOT_ALLOWED", `pages of ${origin} may not send requests here`);
     }
     reply.header("access-control-allow-origin", this.#origins.has("*") ? "*" : origin).header("vary", "origin");
-    reply.header("access-control-expose-headers", "location, retry-after");
+    reply.header("access-control-expose-headers", "location, retry-after, millrace-position");
     if (request.method !== "OPTIONS") return false;
     reply.header("access-control-allow-methods", CORS_METHODS).header("access-control-allow-headers", CORS_HEADERS);
     reply.header("access-control-max-age", PREFLIGHT_MAX_AGE_S);

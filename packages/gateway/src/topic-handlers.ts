@@ -3,11 +3,12 @@
 import type { NewTopic } from "@millrace/client";
 import { errorByCode, isErrorCode, KafkaError } from "@millrace/protocol";
 import type { FastifyReply } from "fastify";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
 import { checkTopics } from "./auth/access-guard.ts";
 import { mayUseTopic, type Principal } from "./auth/principal.ts";
 import type { GatewayContext } from "./context.ts";
 import { RequestError, topicNotFound } from "./errors.ts";
+import { Type } from "./json-schema.ts";
 import { defineRoute, type Route } from "./route.ts";
 import { topicParams } from "./schemas.ts";
 import { isUnknownTopic } from "./topic-directory.ts";
@@ -36,10 +37,31 @@ const topicSchema = Type.Object({
   partitions: Type.Integer({ description: "How many there are." }),
 });
 
+const alterTopicSchema = Type.Object({
+  partitions: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: INT32_MAX,
+      description: "More than there are; keys move to other partitions by it.",
+    }),
+  ),
+  config: Type.Optional(
+    Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]), {
+      description: "What is to change; null puts an option back to the broker's default.",
+    }),
+  ),
+});
+
 const topicDetailSchema = Type.Object({
   name: Type.String(),
   partitions: Type.Integer({ description: "How many there are." }),
   topicId: Type.String(),
+  sizeBytes: Type.Union([Type.Integer(), Type.Null()], {
+    description: "On the leaders' disks; null where the brokers do not tell.",
+  }),
+  config: Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]), {
+    description: "What was set for this topic; the rest is as the broker has it.",
+  }),
   partitionDetails: Type.Array(
     Type.Object({
       partition: Type.Integer(),
@@ -48,6 +70,7 @@ const topicDetailSchema = Type.Object({
       isr: Type.Array(Type.Integer()),
       earliestOffset: Type.Integer(),
       latestOffset: Type.Integer({ description: "Of the next record." }),
+      sizeBytes: Type.Union([Type.Integer(), Type.Null()]),
     }),
   ),
 });
@@ -164,6 +187,25 @@ export function topicRoutes(context: GatewayContext): Route[] {
       },
       handle: ({ params }) => handleGetTopic(context, params.topic),
     }),
+    ...(["PATCH", "PUT"] as const).map((method) =>
+      defineRoute({
+        method,
+        path: "/api/topics/{topic}",
+        params: topicParams,
+        body: alterTopicSchema,
+        docs: {
+          tag: "Topics",
+          summary: "Change a topic's settings, or give it more partitions",
+          description: "What is not named stays as it is, with PUT too.",
+          bodyExample: { config: { "retention.ms": 86_400_000 } },
+          answers: {
+            200: { description: "The topic as it is now.", schema: topicDetailSchema },
+            404: { description: "There is no such topic." },
+          },
+        },
+        handle: ({ params, body }) => handleAlterTopic(context, params.topic, body),
+      }),
+    ),
     defineRoute({
       method: "DELETE",
       path: "/api/topics/{topic}",
@@ -211,14 +253,19 @@ function newTopic(body: NewTopicBody): NewTopic {
 async function handleGetTopic(context: GatewayContext, name: string): Promise<Static<typeof topicDetailSchema>> {
   const { admin } = context;
   const { topicId, partitions } = await describeTopic(context, name);
-  const [earliest, latest] = await Promise.all([
+  const [earliest, latest, sizes, entries] = await Promise.all([
     admin.listOffsets(name, "earliest"),
     admin.listOffsets(name, "latest"),
+    whereSupported(admin.describeLogSizes(name)),
+    whereSupported(admin.describeConfigs({ type: "topic", name })),
   ]);
+  const own = (entries ?? []).filter(({ source }) => source === "topic");
   return {
     name,
     partitions: partitions.length,
     topicId,
+    sizeBytes: sizes === null ? null : [...sizes.values()].reduce((sum, sizeBytes) => sum + Number(sizeBytes), 0),
+    config: Object.fromEntries(own.map(({ name: option, value }) => [option, value])),
     partitionDetails: partitions.map(({ partition, leaderId, replicas, isr }) => ({
       partition,
       leader: leaderId,
@@ -226,8 +273,42 @@ async function handleGetTopic(context: GatewayContext, name: string): Promise<St
       isr: [...isr],
       earliestOffset: Number(earliest.get(partition)?.offset ?? -1n),
       latestOffset: Number(latest.get(partition)?.offset ?? -1n),
+      sizeBytes: sizes === null ? null : Number(sizes.get(partition) ?? 0n),
     })),
   };
+}
+
+/** Null where the brokers lack the API or the right to it: the rest of the answer is worth having. */
+async function whereSupported<T>(asked: Promise<T>): Promise<T | null> {
+  try {
+    return await asked;
+  } catch (error) {
+    const isDenied = error instanceof KafkaError && deniedCodes.has(error.code);
+    if (isDenied) return null;
+    throw error;
+  }
+}
+
+const deniedCodes: ReadonlySet<string> = new Set([
+  "UNSUPPORTED_VERSION",
+  "CLUSTER_AUTHORIZATION_FAILED",
+  "TOPIC_AUTHORIZATION_FAILED",
+]);
+
+async function handleAlterTopic(context: GatewayContext, name: string, body: Static<typeof alterTopicSchema>) {
+  const { admin, topics } = context;
+  const { partitions, config = {} } = body;
+  const { partitions: present } = await describeTopic(context, name);
+  // Before anything is changed: a request is done whole or not at all, as far as that can be seen beforehand.
+  if (partitions !== undefined && partitions < present.length) {
+    const message = `${name} has ${present.length} partitions, of which none can be taken away`;
+    throw new KafkaError("INVALID_PARTITIONS", message, { retriable: false });
+  }
+  const changes = Object.entries(config).map(([option, value]) => [option, value === null ? null : String(value)]);
+  if (changes.length > 0) await admin.alterConfigs({ type: "topic", name }, Object.fromEntries(changes));
+  if (partitions !== undefined && partitions > present.length) await admin.createPartitions(name, partitions);
+  topics.forget(name);
+  return handleGetTopic(context, name);
 }
 
 async function describeTopic(context: GatewayContext, name: string) {

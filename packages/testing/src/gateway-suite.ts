@@ -40,6 +40,32 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       }
     }
 
+    /** Server-sent events, as a browser's EventSource takes them. */
+    async function openTail(path: string, headers = {}) {
+      const controller = new AbortController();
+      const response = await fetch(`${under().url}${path}`, { headers, signal: controller.signal });
+      assert.equal(response.status, 200);
+      assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
+      const events = readEvents(response.body);
+      // The first event has no data: it tells that the tail has begun, and where.
+      await events.next();
+      return {
+        async take(count: number) {
+          const taken: { id: string; value: string }[] = [];
+          while (taken.length < count) {
+            const { value: event } = await events.next();
+            if (event === undefined) throw new Error("the tail ended");
+            if (event.data !== "") taken.push({ id: event.id, value: String(JSON.parse(event.data).value) });
+          }
+          return taken;
+        },
+        async close() {
+          controller.abort();
+          await events.return(undefined).catch(() => {});
+        },
+      };
+    }
+
     test("one record is answered with its partition, offset and timestamp", async () => {
       const topic = await createTopic("single");
 
@@ -560,6 +586,13 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       ["offset=x", 400],
       ["limit=0", 400],
       ["format=xml", 400],
+      ["value.format=xml", 400],
+      ["time=yesterday", 400],
+      ["offset=1&time=1", 400],
+      ["tail=1&offset=1", 400],
+      ["tail=0", 400],
+      ["position=0", 400],
+      ["position=0-", 400],
     ] as const) {
       test(`messages with ${query} are answered with ${status}`, async () => {
         const topic = await createTopic("bad-messages");
@@ -567,6 +600,111 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
         assert.equal((await call("GET", `/api/topics/${topic}/messages?${query}`)).status, status);
       });
     }
+
+    test("messages of all partitions come in the order of their time, and a position goes on where an answer ended", async () => {
+      const topic = await createTopic("all-partitions", 3);
+      const records = Array.from({ length: 9 }, (_, index) => ({
+        value: index,
+        partition: index % 3,
+        timestamp: 1_700_000_000_000 + index * 1000,
+      }));
+      await produce(topic, JSON.stringify({ records }));
+      const values = async (query: string) => {
+        const { json, headers } = await call("GET", `/api/topics/${topic}/messages?${query}`);
+        const found = json.map((message: { value: string }) => Number(message.value));
+        return { found, position: headers.get("millrace-position") ?? "" };
+      };
+
+      assert.deepEqual((await values("")).found, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+      assert.deepEqual((await values("offset=2")).found, [6, 7, 8]);
+      assert.deepEqual((await values("partition=1&offset=1")).found, [4, 7]);
+      assert.deepEqual((await values("tail=4")).found, [5, 6, 7, 8]);
+      assert.deepEqual((await values("time=1700000006000")).found, [6, 7, 8]);
+      assert.deepEqual((await values("time=2023-11-14T22:13:27Z")).found, [7, 8]);
+      assert.deepEqual((await values("time=4000000000000")).found, []);
+
+      const first = await values("limit=4");
+      const second = await values(`limit=4&position=${first.position}`);
+      const third = await values(`limit=4&position=${second.position}`);
+      const fourth = await values(`position=${third.position}`);
+      assert.deepEqual([first.found, second.found, third.found], [[0, 1, 2, 3], [4, 5, 6, 7], [8]]);
+      assert.deepEqual(fourth.found, []);
+    });
+
+    test("keys and values may be shown in formats of their own", async () => {
+      const topic = await createTopic("read-formats");
+      await produce(topic, '{"records":[{"key":"user-1","value":{"n": 1.0}}]}', "?key.format=string");
+
+      const { text } = await call("GET", `/api/topics/${topic}/messages?key.format=binary&value.format=json`);
+
+      assert.ok(text.includes('"key":"dXNlci0x","value":{"n": 1.0}'), text);
+    });
+
+    test("a tail tells of messages as they come, and who comes back misses none and gets none twice", async () => {
+      const topic = await createTopic("tail", 2);
+      await produce(topic, '{"records":[{"value":"before","partition":0}]}');
+      const tail = await openTail(`/api/topics/${topic}/tail`);
+      await produce(topic, '{"records":[{"value":1,"partition":0},{"value":2,"partition":1}]}');
+      const first = await tail.take(1);
+      await tail.close();
+      await produce(topic, '{"records":[{"value":3,"partition":0}]}');
+
+      const resumed = await openTail(`/api/topics/${topic}/tail`, { "last-event-id": first[0]?.id ?? "" });
+      const rest = await resumed.take(2);
+      await resumed.close();
+      const whole = await openTail(`/api/topics/${topic}/tail?offset=0&format=json`);
+      const all = await whole.take(4);
+      await whole.close();
+
+      const told = [...first, ...rest].map(({ value }) => value);
+      assert.deepEqual(told.sort(), ["1", "2", "3"]);
+      assert.equal(all.length, 4);
+    });
+
+    test("a tail of a topic that is not there, or from no position, is refused", async () => {
+      const topic = await createTopic("no-tail");
+
+      const missing = await call("GET", `/api/topics/${uniqueTopic("missing")}/tail`);
+      const wrong = await call("GET", `/api/topics/${topic}/tail`, undefined, { "last-event-id": "yesterday" });
+
+      assert.equal(missing.status, 404);
+      assert.deepEqual([wrong.status, wrong.json.details[0].field], [400, "last-event-id"]);
+    });
+
+    for (const method of ["PATCH", "PUT"]) {
+      test(`a topic's settings and partitions are changed by ${method}`, async () => {
+        const topic = await createTopic("alter", 2);
+        const alter = (body: object) => call(method, `/api/topics/${topic}`, JSON.stringify(body));
+
+        const set = await alter({ config: { "retention.ms": 60_000, "cleanup.policy": "compact" }, partitions: 4 });
+        const unset = await alter({ config: { "cleanup.policy": null } });
+        const fewer = await alter({ partitions: 3 });
+        const unknown = await alter({ config: { "retention.ms": "soon" } });
+        const { status } = await produce(topic, '{"records":[{"value":1,"partition":3}]}');
+
+        assert.equal(set.status, 200, set.text);
+        assert.deepEqual([set.json.partitions, set.json.config["retention.ms"]], [4, "60000"]);
+        assert.equal(set.json.config["cleanup.policy"], "compact");
+        assert.equal(unset.json.config["cleanup.policy"], undefined);
+        assert.equal(unset.json.config["retention.ms"], "60000");
+        assert.deepEqual([fewer.status, fewer.json.code], [400, "INVALID_PARTITIONS"]);
+        assert.deepEqual([unknown.status, unknown.json.code], [400, "INVALID_CONFIG"]);
+        assert.equal(status, 200);
+        const missing = await call(method, `/api/topics/${uniqueTopic("missing")}`, "{}");
+        assert.deepEqual([missing.status, missing.json.code], [404, "TOPIC_NOT_FOUND"]);
+      });
+    }
+
+    test("a topic's description tells how large it is", async () => {
+      const topic = await createTopic("size", 2);
+      await produce(topic, `{"records":[{"value":"${"x".repeat(10_000)}","partition":1}]}`);
+
+      const { json } = await call("GET", `/api/topics/${topic}`);
+
+      assert.ok(json.sizeBytes >= 10_000, JSON.stringify(json));
+      assert.equal(json.partitionDetails[0].sizeBytes, 0);
+      assert.equal(json.partitionDetails[1].sizeBytes, json.sizeBytes);
+    });
 
     test("health tells that it lives and is ready", async () => {
       assert.deepEqual((await call("GET", "/health/live")).json, { alive: true });
@@ -576,4 +714,19 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       assert.equal((await call("GET", "/api/health")).json.status, "healthy");
     });
   });
+}
+
+async function* readEvents(body: ReadableStream<Uint8Array> | null) {
+  if (body === null) return;
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of body) {
+    text += decoder.decode(bytes, { stream: true });
+    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
+      const lines = text.slice(0, end).split("\n");
+      text = text.slice(end + 2);
+      const field = (name: string) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2) ?? "";
+      yield { id: field("id"), data: field("data") };
+    }
+  }
 }

@@ -1,0 +1,156 @@
+/** Reads messages of a topic: those that are there, in the order of time, or those that come, for as long as it is asked. */
+
+import type { Clock } from "@millrace/base";
+import { type ConsumedRecord, Reader } from "@millrace/client";
+import type { GatewayOptions } from "./options.ts";
+import type { PartitionRange } from "./positions.ts";
+
+/** A read of what is there is not meant to wait for more. */
+const READ_WAIT_MS = 100;
+/** Partitions that are read at the same time. */
+const READ_CONCURRENCY = 4;
+/** How long a fetch for what is to come waits at the broker. */
+const FOLLOW_WAIT_MS = 5_000;
+/** Bytes fetched and not yet sent of one tail, over all its partitions. */
+const FOLLOW_BUFFER_BYTES = 4 * 1024 * 1024;
+const MIN_FETCH_BYTES = 64 * 1024;
+const MAX_FETCH_BYTES = 1024 * 1024;
+
+export interface MessageSlice {
+  readonly records: readonly ConsumedRecord[];
+  /** Where the next read goes on, by partition. */
+  readonly position: ReadonlyMap<number, bigint>;
+}
+
+/** Up to limit messages of the ranges: the first of them, or with isTail the last. */
+export async function readMessages(
+  options: GatewayOptions,
+  topic: string,
+  ranges: readonly PartitionRange[],
+  { limit, isTail }: { readonly limit: number; readonly isTail: boolean },
+): Promise<MessageSlice> {
+  const limitBytes = Math.floor(options.messagesLimitBytes / Math.max(1, ranges.length));
+  const runs: ConsumedRecord[][] = ranges.map(() => []);
+  const waiting = ranges.entries();
+  const work = async () => {
+    for (const [index, range] of waiting) runs[index] = await readRange(options, topic, range, limit, limitBytes);
+  };
+  await Promise.all(Array.from({ length: READ_CONCURRENCY }, work));
+  const merged = mergeByTime(runs);
+  const records = isTail ? merged.slice(-limit) : merged.slice(0, limit);
+  const position = new Map(ranges.map(({ partition, start, end }) => [partition, isTail ? end : start]));
+  if (!isTail) for (const record of records) position.set(record.partition, record.offset + 1n);
+  return { records, position };
+}
+
+async function readRange(
+  options: GatewayOptions,
+  topic: string,
+  { partition, start, end }: PartitionRange,
+  limit: number,
+  limitBytes: number,
+): Promise<ConsumedRecord[]> {
+  const records: ConsumedRecord[] = [];
+  if (start >= end || limit === 0) return records;
+  const reader = openReader(options, { topic, partition, from: start, maxWaitMs: READ_WAIT_MS });
+  let sizeBytes = 0;
+  try {
+    for (;;) {
+      const read = await reader.read();
+      for (const record of read) {
+        sizeBytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
+        const isFull = records.length >= limit || (records.length > 0 && sizeBytes > limitBytes);
+        if (isFull || record.offset >= end) return records;
+        records.push(record);
+      }
+      if (read.length === 0 || (reader.position ?? end) >= end) return records;
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Each run keeps its own order, as its partition has it; between runs the earlier time comes first. */
+function mergeByTime(runs: readonly (readonly ConsumedRecord[])[]): ConsumedRecord[] {
+  const [only] = runs;
+  if (runs.length === 1 && only !== undefined) return [...only];
+  const next = runs.map(() => 0);
+  const merged: ConsumedRecord[] = [];
+  for (;;) {
+    let earliest: ConsumedRecord | undefined;
+    let from = -1;
+    for (const [index, run] of runs.entries()) {
+      const head = run[next[index] ?? 0];
+      if (head === undefined || (earliest !== undefined && head.timestamp >= earliest.timestamp)) continue;
+      earliest = head;
+      from = index;
+    }
+    if (earliest === undefined) return merged;
+    merged.push(earliest);
+    next[from] = (next[from] ?? 0) + 1;
+  }
+}
+
+/** What a tail gives: records that came together, or null when there were none for a while. */
+export type TailPiece = readonly ConsumedRecord[] | null;
+
+/**
+ * The records of all partitions as they come, until the signal aborts. Nothing is fetched ahead of what is taken but one
+ * piece a partition.
+ */
+export async function* followMessages(
+  options: GatewayOptions,
+  topic: string,
+  ranges: readonly PartitionRange[],
+  { signal, quietMs }: { readonly signal: AbortSignal; readonly quietMs: number },
+): AsyncGenerator<TailPiece, void, undefined> {
+  const share = Math.floor(FOLLOW_BUFFER_BYTES / Math.max(1, ranges.length));
+  const maxBytes = Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, share));
+  const readers = ranges.map(({ partition, start }) =>
+    openReader(options, { topic, partition, from: start, maxWaitMs: FOLLOW_WAIT_MS, maxBytes }),
+  );
+  const next = async (index: number): Promise<{ index: number; records: ConsumedRecord[] }> => ({
+    index,
+    records: (await readers[index]?.read({ signal })) ?? [],
+  });
+  const reads = new Map(readers.map((_, index) => [index, next(index)]));
+  try {
+    while (!signal.aborted) {
+      const quiet = after(options.clock, quietMs);
+      const piece = await Promise.race([...reads.values(), quiet.done]);
+      quiet.cancel();
+      if (piece === null) {
+        yield null;
+        continue;
+      }
+      const { index, records } = piece;
+      if (records.length > 0) yield records;
+      reads.set(index, next(index));
+    }
+  } finally {
+    for (const read of reads.values()) read.catch(() => {});
+    await Promise.all(readers.map((reader) => reader.close()));
+  }
+}
+
+function after(clock: Clock, delayMs: number): { readonly done: Promise<null>; cancel(): void } {
+  let cancel = () => {};
+  const done = new Promise<null>((resolve) => {
+    const timer = clock.schedule(delayMs, () => resolve(null));
+    cancel = () => timer.cancel();
+  });
+  return { done, cancel };
+}
+
+interface ReaderPlace {
+  readonly topic: string;
+  readonly partition: number;
+  readonly from: bigint;
+  readonly maxWaitMs: number;
+  readonly maxBytes?: number;
+}
+
+function openReader(options: GatewayOptions, place: ReaderPlace): Reader {
+  const { bootstrapServers, clientId, network, clock, random, logger } = options;
+  return new Reader({ bootstrapServers, clientId, network, clock, random, logger, ...place });
+}
