@@ -37,9 +37,14 @@ export class MillraceBroker {
   }
 
   #next() {
+    const broker = this.#process;
     return new Promise((resolve, reject) => {
-      this.#process.once("message", resolve);
-      this.#process.once("exit", (code) => reject(new Error(`the broker ended with exit code ${code}`)));
+      const onExit = (code) => reject(new Error(`the broker ended with exit code ${code}`));
+      broker.once("exit", onExit);
+      broker.once("message", (message) => {
+        broker.off("exit", onExit);
+        resolve(message);
+      });
     });
   }
 
