@@ -1,5 +1,12 @@
 /** Avro for keys and values, with a schema registry: `@millrace/client/avro`. Needs the package avsc. */
 
 export * from "./avro-serializer.ts";
-export * from "./schema-registry.ts";
-export * from "./subject-names.ts";
+export {
+  type HttpFetch,
+  type LatestSchema,
+  type SchemaReference,
+  SchemaRegistry,
+  type SchemaRegistryConfig,
+  type StoredSchema,
+} from "./schema-registry.ts";
+export type { SubjectNameFunction, SubjectNameStrategy } from "./subject-names.ts";
