@@ -1,7 +1,7 @@
 /** Health over HTTP: the probes, and the document's overview. */
 
-import { Type } from "typebox";
 import type { GatewayContext } from "./context.ts";
+import { Type } from "./json-schema.ts";
 import { defineRoute, type Route } from "./route.ts";
 import { softwareVersion } from "./software.ts";
 

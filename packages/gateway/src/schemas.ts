@@ -1,6 +1,7 @@
 /** Pieces of schemas: what the routes have in common. A schema checks requests and stands in openapi.json. */
 
-import { type TUnsafe, Type } from "typebox";
+import type { TUnsafe } from "typebox";
+import { Type } from "./json-schema.ts";
 
 /** One of a few texts. As an enum, not as a union of constants: the error then names them all. */
 export function choiceOf<const Choices extends readonly string[]>(

@@ -1,10 +1,10 @@
 /** What became of async requests, over HTTP: one's status, the list of them, and forgetting one. */
 
 import type { FastifyReply } from "fastify";
-import { Type } from "typebox";
 import { JSON_TYPE, RETRY_AFTER_S } from "../answers.ts";
 import type { GatewayContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
+import { Type } from "../json-schema.ts";
 import { defineRoute, type Route } from "../route.ts";
 import { choiceOf, positiveOf } from "../schemas.ts";
 import { type AsyncRequest, asyncStates } from "./async-request.ts";

@@ -1,9 +1,10 @@
 /** API keys over HTTP: create, list, revoke, with an admin key. */
 
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
 import type { GatewayContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
+import { Type } from "../json-schema.ts";
 import { defineRoute, type Route } from "../route.ts";
 import type { ApiKey, KeyStore } from "./key-store.ts";
 import { scopes } from "./principal.ts";
