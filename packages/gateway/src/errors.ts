@@ -46,6 +46,7 @@ export const requestErrors = {
   ORIGIN_NOT_ALLOWED: row(403, "Name the page's origin in corsOrigins."),
   UNSUPPORTED_ENCODING: row(415, "Send the body plain, or compressed with gzip, deflate, br or zstd."),
   REQUEST_INCOMPLETE: row(408, "Send the whole request within requestTimeoutMs."),
+  RESULTS_NOT_READ: row(409, "Read the results while you send, or leave out results=each."),
   REQUEST_NOT_FOUND: row(404, "Ask with the requestId of the 202 and the key that made it, before expiresAt."),
   REQUEST_IN_PROGRESS: row(409, "Wait until the request is final: GET its status with ?wait=.", true),
   TOO_MANY_ASYNC_REQUESTS: row(

@@ -38,11 +38,7 @@ export function inflateBody(body: unknown, encoding: string | undefined, limitBy
 
 async function inflateWith(encoding: string, bytes: Buffer, limitBytes: number): Promise<Buffer> {
   const inflater = Object.hasOwn(inflaters, encoding) ? inflaters[encoding] : undefined;
-  if (inflater === undefined) {
-    throw new RequestError("UNSUPPORTED_ENCODING", `content-encoding ${encoding} is not supported`, {
-      details: [{ field: "content-encoding", message: `expected one of ${Object.keys(inflaters).join(", ")}` }],
-    });
-  }
+  if (inflater === undefined) throw unsupportedEncoding(encoding);
   try {
     return await inflater(bytes, limitBytes);
   } catch (error) {
@@ -52,6 +48,12 @@ async function inflateWith(encoding: string, bytes: Buffer, limitBytes: number):
     const reason = error instanceof Error ? error.message : String(error);
     throw new RequestError("INVALID_BODY", `invalid request body: it is not ${encoding}: ${reason}`, { cause: error });
   }
+}
+
+export function unsupportedEncoding(encoding: string): RequestError {
+  return new RequestError("UNSUPPORTED_ENCODING", `content-encoding ${encoding} is not supported`, {
+    details: [{ field: "content-encoding", message: `expected one of ${Object.keys(inflaters).join(", ")}` }],
+  });
 }
 
 function isTooLarge(error: unknown): boolean {

@@ -142,8 +142,32 @@ function scanRecords(
  * Throws RequestError as scanEnvelope does.
  */
 export function scanLines(body: Buffer, recordLimit: number): ScannedRecord[] {
-  checkText(body);
-  const records: ScannedRecord[] = [];
+  if (body.length === 0) checkText(body);
+  const records = scanLineBlock(body, recordLimit, FROM_THE_START);
+  if (records.length === 0) throw new RequestError("NO_RECORDS", "no records to produce");
+  return records;
+}
+
+/** How much of a body came before a block of its lines. */
+export interface LinesBefore {
+  readonly lineCount: number;
+  readonly recordCount: number;
+}
+
+const FROM_THE_START: LinesBefore = { lineCount: 0, recordCount: 0 };
+
+/**
+ * Adds the records of some whole lines of a body; as scanLines, but there may be none. When it throws, those before the
+ * line that is wrong have been added.
+ */
+export function scanLineBlock(
+  body: Buffer,
+  recordLimit: number,
+  before: LinesBefore,
+  records: ScannedRecord[] = [],
+): ScannedRecord[] {
+  if (body.length === 0) return records;
+  checkText(body, before.lineCount);
   try {
     for (let at = skipWhitespace(body, 0); at < body.length; at = skipWhitespace(body, at)) {
       if (records.length >= recordLimit) {
@@ -160,9 +184,8 @@ export function scanLines(body: Buffer, recordLimit: number): ScannedRecord[] {
       records.push(record);
     }
   } catch (error) {
-    throw bodyError(body, error, records.length);
+    throw bodyError(body, error, before.recordCount + records.length, before.lineCount);
   }
-  if (records.length === 0) throw new RequestError("NO_RECORDS", "no records to produce");
   return records;
 }
 
@@ -408,12 +431,11 @@ function notAnObject(body: Buffer, at: number, what: string): Error {
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /** Throws RequestError for a body that is no UTF-8, is empty, or begins with a byte order mark. */
-export function checkText(body: Buffer): void {
-  if (body.length === 0) throw bodyError(body, new JsonSyntaxError("it is empty", 0), null);
-  if (!isUtf8(body)) throw bodyError(body, new JsonSyntaxError("it is not UTF-8", firstInvalidUtf8(body)), null);
-  if (isAt(body, 0, BYTE_ORDER_MARK)) {
-    throw bodyError(body, new JsonSyntaxError("it begins with a byte order mark", 0), null);
-  }
+export function checkText(body: Buffer, linesBefore = 0): void {
+  const refusal = (message: string, at: number) => bodyError(body, new JsonSyntaxError(message, at), null, linesBefore);
+  if (body.length === 0) throw refusal("it is empty", 0);
+  if (!isUtf8(body)) throw refusal("it is not UTF-8", firstInvalidUtf8(body));
+  if (isAt(body, 0, BYTE_ORDER_MARK)) throw refusal("it begins with a byte order mark", 0);
 }
 
 const REPLACEMENT = "\ufffd";
@@ -433,9 +455,10 @@ function firstInvalidUtf8(body: Buffer): number {
 }
 
 /** What was thrown while reading the body, as the answer for the sender. index: the record that was being read. */
-export function bodyError(body: Buffer, error: unknown, index: number | null): unknown {
+export function bodyError(body: Buffer, error: unknown, index: number | null, linesBefore = 0): unknown {
   if (!(error instanceof JsonSyntaxError) && !(error instanceof ShapeError)) return error;
-  const { line, column } = locate(body, error.byteOffset);
+  const { line: lineHere, column } = locate(body, error.byteOffset);
+  const line = linesBefore + lineHere;
   const where = index === null ? "" : ` of record ${index}`;
   const detail: ErrorDetail = {
     ...(index === null ? {} : { index }),

@@ -2,17 +2,26 @@
 
 import { KafkaError } from "@millrace/protocol";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { Type } from "typebox";
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { acceptedSchema, sendAccepted } from "./async/async-handlers.ts";
 import type { GatewayContext } from "./context.ts";
 import { RequestError, topicNotFound } from "./errors.ts";
 import { inflateBody } from "./inflate.ts";
+import { Type } from "typebox";
+import { BodyStream } from "./limits/body-stream.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { ScannedRecord } from "./produce-body.ts";
-import { type ProduceRequest, readProduceRequest, readRecords } from "./produce-request.ts";
+import {
+  isLinesBody,
+  isRawBody,
+  type ProduceRequest,
+  readProduceRequest,
+  readRecords,
+  SHORT_LINES_BYTES,
+} from "./produce-request.ts";
 import { produceAnswer } from "./produce-response.ts";
 import { type ProduceQuery, type ProduceSettings, produceQuery, readProduceSettings } from "./produce-settings.ts";
+import { ProduceStream } from "./produce-stream.ts";
 import { ProducerContext } from "./producer-context.ts";
 import { defineRoute, type Route } from "./route.ts";
 import { topicParams } from "./schemas.ts";
@@ -98,12 +107,99 @@ async function handleProduceBatch(
   const settings = readProduceSettings(query);
   // Before the body is looked at, as the document has it.
   const partitionCount = topics.known(topic) ?? (await findTopic(topics, topic, settings));
-  const body = await inflateBody(request.body, request.headers["content-encoding"], options.bodyLimitBytes);
-  const produce = readProduceRequest(topic, query, request, body, options.clock.timestampMs());
+  const receivedAtMs = options.clock.timestampMs();
+  const body = await readBody(request, query, settings, options.bodyLimitBytes);
+  if (!Buffer.isBuffer(body)) {
+    const producer = createProducerContext(context, topic, settings, partitionCount, receivedAtMs);
+    return produceStream(context, topic, settings, producer, request).answer(body, reply);
+  }
+  const produce = readProduceRequest(topic, query, request, body, receivedAtMs);
   const records = readRecords(produce, options.recordLimit);
-  if (!settings.isAsync) return produceNow(context, produce, settings, partitionCount, records, reply);
+  if (!settings.isAsync) {
+    const producer = createProducerContext(context, topic, settings, partitionCount, receivedAtMs);
+    return produceNow(context, produce, settings, producer, records, reply);
+  }
   if (settings.timeoutMs !== null && settings.timeoutMs > options.asyncTimeoutLimitMs) throw tooLong(options);
   return sendAccepted(await context.asyncRequests.accept(produce, request.principal.id, records), reply);
+}
+
+/** The body; or, where it is longer than it needs to be held, what it consists of. */
+async function readBody(
+  request: FastifyRequest,
+  query: ProduceQuery,
+  settings: ProduceSettings,
+  limitBytes: number,
+): Promise<Buffer | AsyncGenerator<Buffer>> {
+  const { body, mediaType } = request;
+  const encoding = request.headers["content-encoding"];
+  const isWhole = settings.isAsync || settings.isAtomic || isRawBody(query, mediaType) || !isLinesBody(mediaType);
+  if (body instanceof BodyStream)
+    return isWhole ? body.readWhole(encoding) : readLines(body, encoding, settings.isEach);
+  const whole = await inflateBody(body, encoding, limitBytes);
+  return settings.isEach && !isWhole ? inPieces([whole]) : whole;
+}
+
+/** A body that turns out to be short is answered as the envelope is. */
+async function readLines(
+  body: BodyStream,
+  encoding: string | undefined,
+  isEach: boolean,
+): Promise<Buffer | AsyncGenerator<Buffer>> {
+  const chunks = body.chunks(encoding);
+  if (isEach) return chunks;
+  const first: Buffer[] = [];
+  for (let sizeBytes = 0; sizeBytes <= SHORT_LINES_BYTES; sizeBytes += first.at(-1)?.length ?? 0) {
+    const next = await chunks.next();
+    if (next.done === true) return Buffer.concat(first);
+    first.push(next.value);
+  }
+  return inPieces(first, chunks);
+}
+
+async function* inPieces(first: readonly Buffer[], rest?: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  yield* first;
+  if (rest !== undefined) yield* rest;
+}
+
+function produceStream(
+  { options, intake, metrics }: GatewayContext,
+  topic: string,
+  settings: ProduceSettings,
+  producer: ProducerContext,
+  request: FastifyRequest,
+): ProduceStream {
+  const { body } = request;
+  return new ProduceStream({
+    topic,
+    settings,
+    context: producer,
+    intake,
+    requestId: request.id,
+    lineLimitBytes: options.bodyLimitBytes,
+    schedule: (delayMs, callback) => options.clock.schedule(delayMs, callback, { background: true }),
+    onRecords: (storedCount, failedCount) => metrics.recordsAnswered(topic, storedCount, failedCount),
+    onBreakOff: () => {
+      if (body instanceof BodyStream) body.abandon();
+    },
+  });
+}
+
+function createProducerContext(
+  { options, producers }: GatewayContext,
+  topic: string,
+  settings: ProduceSettings,
+  partitionCount: number,
+  receivedAtMs: number,
+): ProducerContext {
+  return new ProducerContext({
+    topic,
+    partitionCount,
+    settings,
+    producer: producers.withAcks(settings.acks),
+    partitioner: producers.partitioner(settings.partitioner),
+    clock: options.clock,
+    receivedAtMs,
+  });
 }
 
 /** While no broker tells, an async request is taken without knowing its topic: that is what it is for. */
@@ -118,23 +214,14 @@ async function findTopic(topics: TopicDirectory, topic: string, settings: Produc
 
 async function produceNow(
   context: GatewayContext,
-  { topic, body, receivedAtMs }: ProduceRequest,
+  { topic, body }: ProduceRequest,
   settings: ProduceSettings,
-  partitionCount: number,
+  producer: ProducerContext,
   records: readonly ScannedRecord[],
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { options, topics, producers, metrics } = context;
-  const producerContext = new ProducerContext({
-    topic,
-    partitionCount,
-    settings,
-    producer: producers.withAcks(settings.acks),
-    partitioner: producers.partitioner(settings.partitioner),
-    clock: options.clock,
-    receivedAtMs,
-  });
-  const outcomes = await producerContext.produceRecords(body, records);
+  const { topics, metrics } = context;
+  const outcomes = await producer.produceRecords(body, records);
   const answer = produceAnswer(topic, settings, records, outcomes);
   const unknownCount = countOf(outcomes.failures(), isUnknownTopic);
   if (unknownCount > 0) {

@@ -6,6 +6,11 @@ import type { ProduceQuery } from "./produce-settings.ts";
 import { rawHeadersForRecord, rawRecord } from "./raw-body.ts";
 import { isSet } from "./schemas.ts";
 
+/** NDJSON, by its two names. */
+export const linesTypes: readonly string[] = ["application/x-ndjson", "application/jsonl"];
+/** Up to here such a body is answered as the envelope is; beyond, it is produced while it comes. */
+export const SHORT_LINES_BYTES = 1024 * 1024;
+
 export interface ProduceRequest {
   readonly topic: string;
   readonly query: ProduceQuery;
@@ -51,5 +56,5 @@ export function isRawBody(query: ProduceQuery, mediaType: string | undefined): b
 
 /** A record a line. Any other type, or none, is the envelope. */
 export function isLinesBody(mediaType: string | undefined): boolean {
-  return mediaType === "application/x-ndjson" || mediaType === "application/jsonl";
+  return mediaType !== undefined && linesTypes.includes(mediaType);
 }

@@ -60,18 +60,20 @@ function storedEntries(records: readonly ScannedRecord[], outcomes: RecordOutcom
   return json;
 }
 
-/** One record's entry, whatever became of it. */
+/** One record's entry, whatever became of it. firstIndex: of the first record that the outcomes are about. */
 export function outcomeEntry(
   record: ScannedRecord,
-  index: number,
+  slot: number,
   outcomes: RecordOutcomes,
   isDetailed: boolean,
+  firstIndex = 0,
 ): string {
-  const failure = outcomes.failure(index);
+  const index = firstIndex + slot;
+  const failure = outcomes.failure(slot);
   if (failure !== null) return failedEntry(failure, record, index);
-  const receipt = outcomes.receipt(index);
+  const receipt = outcomes.receipt(slot);
   if (receipt === null) return "null";
-  const place = outcomes.place(index);
+  const place = outcomes.place(slot);
   const timestamp = timestampAt(receipt, place);
   let entry = `{"partition":${receipt.partition},"offset":${offsetAt(receipt, place)}`;
   if (timestamp >= 0) entry += `,"timestamp":${timestamp}`;

@@ -1,8 +1,9 @@
 /** What a produce request asks for besides its records: the query, checked, with the defaults filled in. */
 
 import { type CompressionType, compressionTypes } from "@millrace/protocol";
-import { type Static, Type } from "typebox";
+import type { Static } from "typebox";
 import { type Format, formats } from "./formats.ts";
+import { Type } from "typebox";
 import { choiceOf, flagOf, isSet, numberOf, positiveOf } from "./schemas.ts";
 
 export const partitioners = ["default", "key_hash", "round_robin", "sticky"] as const;
@@ -36,6 +37,12 @@ export const produceQuery = Type.Object({
   status: Type.Optional(
     choiceOf(["strict"], "Answer 207 if some records failed, and 413, 422 or 5xx if all did, instead of 200."),
   ),
+  results: Type.Optional(
+    choiceOf(
+      ["each"],
+      "For NDJSON: answer with a line for each record, in their order, while records still come. A client that leaves 1 MiB of them unread is cut off.",
+    ),
+  ),
   raw: Type.Optional(flagOf("The body is the value of one record, whatever its content type.")),
   key: Type.Optional(Type.String({ description: "Of a raw body's record; else the header Kafka-Key." })),
   partition: Type.Optional(numberOf("Of a raw body's record.")),
@@ -59,6 +66,8 @@ export interface ProduceSettings {
   readonly isDetailed: boolean;
   readonly isStrict: boolean;
   readonly isAsync: boolean;
+  /** Each record's result as a line. */
+  readonly isEach: boolean;
 }
 
 const defaults: ProduceSettings = {
@@ -72,6 +81,7 @@ const defaults: ProduceSettings = {
   isDetailed: false,
   isStrict: false,
   isAsync: false,
+  isEach: false,
 };
 
 export function readProduceSettings(query: ProduceQuery): ProduceSettings {
@@ -91,5 +101,6 @@ function withQuery(query: ProduceQuery): ProduceSettings {
     isDetailed: isSet(query.details),
     isStrict: query.status === "strict",
     isAsync: isSet(query.async),
+    isEach: query.results === "each",
   };
 }

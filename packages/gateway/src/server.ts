@@ -8,6 +8,7 @@ import {
   fastify,
   LogController,
   type RawRequestDefaultExpression,
+  type RequestPayload,
 } from "fastify";
 import { JSON_TYPE, PROBLEM_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { AccessGuard } from "./auth/access-guard.ts";
@@ -18,6 +19,7 @@ import { BodyReader } from "./limits/body-reader.ts";
 import { RateLimiter } from "./limits/rate-limiter.ts";
 import type { GatewayOptions, GatewayTls } from "./options.ts";
 import { OriginGuard } from "./origin-guard.ts";
+import { linesTypes, SHORT_LINES_BYTES } from "./produce-request.ts";
 import type { Route } from "./route.ts";
 import { accessOf, fastifyPath, methodsFor } from "./routes.ts";
 
@@ -45,7 +47,8 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIds(options),
     bodyLimit: options.bodyLimitBytes,
-    requestTimeout: options.requestTimeoutMs,
+    // Of headers alone: how long a body may take depends on whether it is streamed, which BodyReader knows.
+    requestTimeout: 0,
     keepAliveTimeout: options.keepAliveTimeoutMs,
     http: limits,
     // Fastify's types know a server for each; ours is told apart by nothing but this.
@@ -82,7 +85,8 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     requestsPerSecond: options.keyRequestsPerSecond,
     bytesPerSecond: options.keyBytesPerSecond,
   });
-  const bodies = new BodyReader(intake, options.bodyLimitBytes);
+  const { bodyLimitBytes: limitBytes, requestTimeoutMs: timeoutMs } = options;
+  const bodies = new BodyReader({ intake, clock, limitBytes, timeoutMs });
   server.server.on("checkContinue", (request, reply) => {
     bodies.expectContinue(request, reply);
     server.server.emit("request", request, reply);
@@ -152,6 +156,8 @@ function logRequest(options: GatewayOptions, request: FastifyRequest, reply: Fas
   options.logger.info({ requestId, method, route, status, elapsedMs, ...trace }, "request");
 }
 
+type BodyDone = (error: Error | null, body?: unknown) => void;
+
 interface RegisterParts {
   readonly isRawBody: boolean;
   readonly bodies: BodyReader;
@@ -163,7 +169,7 @@ function register(server: FastifyInstance, routes: readonly Route[], parts: Regi
   const { isRawBody, bodies, limiter } = parts;
   server.register((scope, _options, registered) => {
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", (request, payload, done) => {
+    const readWhole = (request: FastifyRequest, payload: RequestPayload, done: BodyDone) => {
       bodies.read(request.raw, payload, (error, body = EMPTY) => {
         if (error !== null) {
           done(error);
@@ -173,7 +179,20 @@ function register(server: FastifyInstance, routes: readonly Route[], parts: Regi
         if (isRawBody) done(null, body);
         else parseBody(body, done);
       });
-    });
+    };
+    scope.addContentTypeParser("*", readWhole);
+    if (isRawBody) {
+      scope.addContentTypeParser([...linesTypes], (request, payload, done) => {
+        // A short one is taken in one piece: that is cheaper.
+        const sizeBytes = Number(request.headers["content-length"] ?? Number.POSITIVE_INFINITY);
+        if (sizeBytes <= SHORT_LINES_BYTES) readWhole(request, payload, done);
+        else
+          done(
+            null,
+            bodies.stream(request.raw, payload, (bytes) => limiter.spendBytes(request.principal.id, bytes)),
+          );
+      });
+    }
     for (const route of routes) {
       if ((route.isRawBody === true) !== isRawBody) continue;
       scope.route({
@@ -195,7 +214,7 @@ function register(server: FastifyInstance, routes: readonly Route[], parts: Regi
   });
 }
 
-function parseBody(body: Buffer, done: (error: Error | null, parsed?: unknown) => void): void {
+function parseBody(body: Buffer, done: BodyDone): void {
   let parsed: unknown;
   try {
     parsed = body.length === 0 ? undefined : parseJson(body);
@@ -222,6 +241,8 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
   const answer = errorAnswer(asRequestError(error), request.id);
   if (answer.isRetriable && !reply.hasHeader("retry-after")) reply.header("retry-after", RETRY_AFTER_S);
   reply.code(answer.status);
+  // Who has not sent a request whole by now would keep the connection for the rest of it.
+  if (answer.status === 408) reply.header("connection", "close");
   if (request.headers.accept?.includes("application/problem+json") === true) {
     return reply.header("content-type", PROBLEM_TYPE).send(JSON.stringify(asProblem(answer)));
   }

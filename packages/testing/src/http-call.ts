@@ -21,6 +21,6 @@ export async function httpCall(
   const init = body === undefined ? { method, headers } : { method, headers: { ...JSON_TYPE, ...headers }, body };
   const response = await fetch(url, init);
   const text = await response.text();
-  const isJson = response.headers.get("content-type")?.includes("json") === true && text !== "";
+  const isJson = /[/+]json/.test(response.headers.get("content-type") ?? "") && text !== "";
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : null };
 }

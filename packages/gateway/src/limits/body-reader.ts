@@ -1,7 +1,9 @@
 /** BodyReader: a request's whole body as one buffer, within the limits, and only after the head was found to be good. */
 
+import { type Clock, SECOND_MS, type Timer } from "@millrace/base";
 import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
 import { RequestError } from "../errors.ts";
+import { BodyStream } from "./body-stream.ts";
 import type { Intake, Share } from "./intake.ts";
 
 type RawRequest = FastifyRequest["raw"];
@@ -9,16 +11,39 @@ type RawReply = FastifyReply["raw"];
 
 const EMPTY = Buffer.alloc(0);
 
+/** How often uploads are looked at for those that take too long. */
+const SWEEP_MS = SECOND_MS;
+const SWEEPS_PER_TIMEOUT = 4;
+
+export interface BodyReaderParts {
+  readonly intake: Intake;
+  readonly clock: Clock;
+  readonly limitBytes: number;
+  /** Longest that a whole body may take, and the longest silence in one that is streamed. */
+  readonly timeoutMs: number;
+}
+
+/** A body that is being read. */
+interface Upload {
+  readonly startedAtMs: number;
+  readonly giveUp: () => void;
+}
+
 export class BodyReader {
+  readonly #parts: BodyReaderParts;
   readonly #intake: Intake;
   readonly #limitBytes: number;
+  /** Oldest first. */
+  readonly #uploads = new Set<Upload>();
+  #sweepTimer: Timer | null = null;
   readonly #shares = new WeakMap<RawRequest, Share>();
   /** Requests whose sender waits to be told to go on (Expect: 100-continue). */
   readonly #waiting = new WeakMap<RawRequest, RawReply>();
 
-  constructor(intake: Intake, limitBytes: number) {
-    this.#intake = intake;
-    this.#limitBytes = limitBytes;
+  constructor(parts: BodyReaderParts) {
+    this.#parts = parts;
+    this.#intake = parts.intake;
+    this.#limitBytes = parts.limitBytes;
   }
 
   /** The sender wants to hear from us before it sends the body. */
@@ -34,6 +59,13 @@ export class BodyReader {
     const share = this.#shares.get(request) ?? this.#intake.open();
     this.#intake.begin(share);
     reply.once("close", () => this.#intake.close(share));
+  }
+
+  /** The body in pieces. onBytes: told of each that came. */
+  stream(request: RawRequest, payload: RequestPayload, onBytes: (sizeBytes: number) => void): BodyStream {
+    this.#waiting.get(request)?.writeContinue();
+    const { clock, limitBytes, timeoutMs } = this.#parts;
+    return new BodyStream({ payload, clock, timeoutMs, limitBytes, onBytes });
   }
 
   /**
@@ -53,7 +85,10 @@ export class BodyReader {
     this.#shares.set(request, share);
     const chunks: Buffer[] = [];
 
+    const upload: Upload = { startedAtMs: this.#parts.clock.nowMs(), giveUp: () => settle(this.#tooSlow()) };
+    this.#watch(upload);
     const settle = (error: Error | null, body?: Buffer) => {
+      this.#uploads.delete(upload);
       payload.off("data", onData).off("end", onEnd).off("error", onError).off("close", onClose);
       if (error === null) intake.complete(share);
       else {
@@ -80,6 +115,36 @@ export class BodyReader {
     const onError = () => settle(incomplete());
     const onClose = () => settle(incomplete());
     payload.on("data", onData).on("end", onEnd).on("error", onError).on("close", onClose);
+  }
+
+  /** Node's own limit on a request's time would end streams that may go on. */
+  #watch(upload: Upload): void {
+    this.#uploads.add(upload);
+    const { clock, timeoutMs } = this.#parts;
+    this.#sweepTimer ??= clock.schedule(
+      Math.min(SWEEP_MS, timeoutMs / SWEEPS_PER_TIMEOUT),
+      () => {
+        this.#sweepTimer = null;
+        this.#sweep();
+      },
+      { background: true },
+    );
+  }
+
+  #sweep(): void {
+    const { clock, timeoutMs } = this.#parts;
+    for (const upload of this.#uploads) {
+      if (clock.nowMs() - upload.startedAtMs < timeoutMs) {
+        this.#watch(upload);
+        return;
+      }
+      upload.giveUp();
+    }
+  }
+
+  #tooSlow(): RequestError {
+    const message = `the request took longer to come than requestTimeoutMs (${this.#parts.timeoutMs}) allows`;
+    return new RequestError("REQUEST_INCOMPLETE", message);
   }
 
   #tooLarge(): RequestError {

@@ -1,0 +1,164 @@
+/** BodyStream: a request's body in pieces as they come, for bodies that are never held whole. */
+
+import { pipeline, type Readable, type Transform } from "node:stream";
+import zlib from "node:zlib";
+import { type Clock, createDeferred } from "@millrace/base";
+import { RequestError } from "../errors.ts";
+import { inflateBody, unsupportedEncoding } from "../inflate.ts";
+
+/**
+ * A body may grow to this many times its size when it is inflated, once that is more than a whole body may have. Logs
+ * shrink to a tenth or a fiftieth; a body that was made to keep us busy, to a thousandth.
+ */
+const INFLATE_RATIO_LIMIT = 200;
+
+/** Who goes on sending after an answer that needed no more is listened to for so long, so that it sees the answer. */
+const ABANDONED_MS = 10_000;
+
+const EMPTY = Buffer.alloc(0);
+
+export interface BodyStreamParts {
+  readonly payload: Readable;
+  readonly clock: Clock;
+  /** Longest silence. */
+  readonly timeoutMs: number;
+  /** Largest body that is taken whole. */
+  readonly limitBytes: number;
+  /** Told of what came, before it is inflated. */
+  readonly onBytes: (sizeBytes: number) => void;
+}
+
+export class BodyStream {
+  readonly #parts: BodyStreamParts;
+  #receivedBytes = 0;
+  #iterator: AsyncIterator<Buffer> | null = null;
+
+  constructor(parts: BodyStreamParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The body's pieces, inflated. What nobody asks for stays in the sender's socket.
+   *
+   * Throws RequestError UNSUPPORTED_ENCODING, INVALID_BODY, BODY_TOO_LARGE or REQUEST_INCOMPLETE.
+   */
+  async *chunks(encoding: string | undefined): AsyncGenerator<Buffer> {
+    const inflater = createInflater(encoding);
+    if (inflater === "none") {
+      yield* this.#received();
+      return;
+    }
+    if (inflater === "whole") {
+      yield await inflateBody(await this.#whole(), encoding, this.#parts.limitBytes);
+      return;
+    }
+    yield* this.#inflated(inflater, encoding ?? "");
+  }
+
+  /** All of it, inflated. Throws as `chunks` does. */
+  async readWhole(encoding: string | undefined): Promise<Buffer> {
+    return inflateBody(await this.#whole(), encoding, this.#parts.limitBytes);
+  }
+
+  /** Throws the rest away, for a while; then the connection. */
+  abandon(): void {
+    const { payload, clock } = this.#parts;
+    if (payload.readableEnded || payload.destroyed) return;
+    payload.on("error", () => {});
+    // As long as the iterator listens, nothing flows.
+    void Promise.resolve(this.#iterator?.return?.()).finally(() => payload.resume());
+    const timer = clock.schedule(ABANDONED_MS, () => payload.destroy(), { background: true });
+    payload.once("close", () => timer.cancel());
+  }
+
+  async #whole(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.#received()) {
+      chunks.push(chunk);
+      if (this.#receivedBytes > this.#parts.limitBytes) {
+        throw new RequestError("BODY_TOO_LARGE", `the body is larger than ${this.#parts.limitBytes} bytes`);
+      }
+    }
+    return chunks.length === 1 ? (chunks[0] ?? EMPTY) : Buffer.concat(chunks);
+  }
+
+  async *#received(): AsyncGenerator<Buffer> {
+    const { payload, onBytes } = this.#parts;
+    // Left open when we stop early: the answer still has to go out through its socket.
+    const iterator: AsyncIterator<Buffer> = payload.iterator({ destroyOnReturn: false });
+    this.#iterator = iterator;
+    for (;;) {
+      const next = await this.#within(iterator.next());
+      if (next.done === true) return;
+      const chunk = next.value;
+      this.#receivedBytes += chunk.length;
+      onBytes(chunk.length);
+      yield chunk;
+    }
+  }
+
+  async *#inflated(inflater: Transform, encoding: string): AsyncGenerator<Buffer> {
+    let inflatedBytes = 0;
+    pipeline(this.#received(), inflater, () => {});
+    try {
+      for await (const chunk of inflater) {
+        inflatedBytes += chunk.length;
+        if (inflatedBytes > this.#parts.limitBytes && inflatedBytes > INFLATE_RATIO_LIMIT * this.#receivedBytes) {
+          const message = `the body inflates to more than ${INFLATE_RATIO_LIMIT} times its size`;
+          throw new RequestError("BODY_TOO_LARGE", message);
+        }
+        yield chunk;
+      }
+    } catch (error) {
+      if (error instanceof RequestError) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new RequestError("INVALID_BODY", `invalid request body: it is not ${encoding}: ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** What comes of the promise; a sender that has been silent for too long is given up, and so is one that went away. */
+  #within<T>(promise: Promise<T>): Promise<T> {
+    const { clock, timeoutMs } = this.#parts;
+    const { promise: outcome, resolve, reject } = createDeferred<T>();
+    const timer = clock.schedule(timeoutMs, () =>
+      reject(new RequestError("REQUEST_INCOMPLETE", `no more of the body came for ${timeoutMs} ms`)),
+    );
+    promise.then(
+      (value) => {
+        timer.cancel();
+        resolve(value);
+      },
+      () => {
+        timer.cancel();
+        reject(new RequestError("REQUEST_INCOMPLETE", "the connection closed before the whole request had come"));
+      },
+    );
+    return outcome;
+  }
+}
+
+/** "whole": known, but this Node can only inflate it in one piece. */
+function createInflater(encoding: string | undefined): Transform | "none" | "whole" {
+  switch (encoding?.trim().toLowerCase()) {
+    case undefined:
+    case "":
+    case "identity":
+      return "none";
+    case "gzip":
+    case "x-gzip":
+      return zlib.createGunzip();
+    case "deflate":
+      return zlib.createInflate();
+    case "br":
+      return zlib.createBrotliDecompress();
+    case "zstd":
+      // Node 22.15 and newer; the types are those of Node 20.
+      return "createZstdDecompress" in zlib && typeof zlib.createZstdDecompress === "function"
+        ? zlib.createZstdDecompress()
+        : "whole";
+    default:
+      throw unsupportedEncoding(encoding ?? "");
+  }
+}

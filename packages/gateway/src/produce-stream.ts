@@ -1,0 +1,318 @@
+/** ProduceStream: NDJSON of any length, produced while it comes, in constant memory. */
+
+import { PassThrough } from "node:stream";
+import type { FastifyReply } from "fastify";
+import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
+import { type ErrorAnswer, errorAnswer, RequestError } from "./errors.ts";
+import type { Intake } from "./limits/intake.ts";
+import { type ScannedRecord, scanLineBlock } from "./produce-body.ts";
+import { causeOf, failedEntry, failedStatus, outcomeEntry } from "./produce-response.ts";
+import type { ProduceSettings } from "./produce-settings.ts";
+import type { ProducerContext } from "./producer-context.ts";
+import { offsetAt, type RecordOutcomes } from "./record-outcomes.ts";
+
+/** Lines that are under way at once. Beyond it the sender waits: backpressure from the producer's buffer to the socket. */
+const WINDOW_BYTES = 1024 * 1024;
+/** Failed records that a summary tells of one by one. */
+const ERRORS_LIMIT = 1_000;
+/** Results that a client has not read: then it is cut off. */
+const UNREAD_LIMIT_BYTES = 1024 * 1024;
+/** How long a client that was cut off has to read what was written for it. */
+const LINGER_MS = 5_000;
+
+const NEWLINE = 0x0a;
+
+export interface ProduceStreamParts {
+  readonly topic: string;
+  readonly settings: ProduceSettings;
+  readonly context: ProducerContext;
+  readonly intake: Intake;
+  readonly requestId: string;
+  /** Longest line. */
+  readonly lineLimitBytes: number;
+  readonly schedule: (delayMs: number, callback: () => void) => void;
+  /** Told when the answer needs no more of the body. */
+  readonly onBreakOff: () => void;
+  readonly onRecords: (storedCount: number, failedCount: number) => void;
+}
+
+/** Some lines that were sent together. */
+interface Block {
+  readonly records: readonly ScannedRecord[];
+  /** Of its first record, among all of the body. */
+  readonly firstIndex: number;
+  readonly sizeBytes: number;
+}
+
+interface PartitionRange {
+  firstOffset: bigint;
+  lastOffset: bigint;
+  records: number;
+}
+
+export class ProduceStream {
+  readonly #parts: ProduceStreamParts;
+  readonly #ranges = new Map<number, PartitionRange>();
+  readonly #errors: string[] = [];
+  /** Where the results of each record go; null for a summary at the end. */
+  #results: PassThrough | null = null;
+  #reply: FastifyReply | null = null;
+  /** Begin of a line whose end has not come. */
+  #rest: Buffer[] = [];
+  #restBytes = 0;
+  #lineCount = 0;
+  #recordCount = 0;
+  #storedCount = 0;
+  #failedCount = 0;
+  #inFlightBytes = 0;
+  /** Settles with the last block that was sent: they are settled in order. */
+  #tail: Promise<void> = Promise.resolve();
+  #onRoom: (() => void) | null = null;
+  /** Why no more is read: no broker, no room, no time. */
+  #broken: RecordOutcomes | null = null;
+  #isCutOff = false;
+
+  constructor(parts: ProduceStreamParts) {
+    this.#parts = parts;
+  }
+
+  /** Answers once all lines have their fate; with results=each as soon as the first ones were found to be right. */
+  async answer(chunks: AsyncIterator<Buffer>, reply: FastifyReply): Promise<FastifyReply> {
+    if (!this.#parts.settings.isEach) {
+      const failure = await failureOf(this.#consume(chunks));
+      await this.#tail;
+      if (failure !== null || this.#isOver) this.#parts.onBreakOff();
+      return this.#sendSummary(failure, reply);
+    }
+    const results = new PassThrough();
+    this.#results = results;
+    this.#reply = reply;
+    const failure = await failureOf(this.#takeFirst(chunks));
+    if (failure !== null && this.#recordCount === 0) {
+      this.#parts.onBreakOff();
+      throw failure;
+    }
+    void this.#answerEach(results, failure === null ? failureOf(this.#consume(chunks)) : Promise.resolve(failure));
+    return reply.header("content-type", "application/x-ndjson").send(results);
+  }
+
+  /** Until there is a record: a body without one, or whose first line is wrong, is refused as any other. */
+  async #takeFirst(chunks: AsyncIterator<Buffer>): Promise<void> {
+    while (this.#recordCount === 0) {
+      const next = await chunks.next();
+      if (next.done !== true) {
+        await this.#take(next.value);
+        continue;
+      }
+      await this.#takeRest();
+      if (this.#recordCount === 0) throw new RequestError("NO_RECORDS", "no records to produce");
+    }
+  }
+
+  async #answerEach(results: PassThrough, ended: Promise<unknown>): Promise<void> {
+    // Its reader went away; what is under way is stored all the same.
+    results.on("error", () => {});
+    const failure = await ended;
+    await this.#tail;
+    if (failure !== null || this.#isOver) this.#parts.onBreakOff();
+    const last = this.#lastLine(failure);
+    results.end(last === null ? undefined : `${last}\n`);
+    if (this.#isCutOff) this.#parts.schedule(LINGER_MS, () => this.#reply?.raw.destroy());
+  }
+
+  async #consume(chunks: AsyncIterator<Buffer>): Promise<void> {
+    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
+      await this.#take(next.value);
+      if (this.#isOver) return;
+    }
+    await this.#takeRest();
+  }
+
+  /** The last line, where nothing ends it. */
+  async #takeRest(): Promise<void> {
+    const last = Buffer.concat(this.#rest);
+    this.#rest = [];
+    this.#restBytes = 0;
+    await this.#send(last);
+  }
+
+  get #isOver(): boolean {
+    return this.#broken !== null || this.#isCutOff;
+  }
+
+  /** Sends the whole lines that there are now, and waits while too much is under way. */
+  async #take(chunk: Buffer): Promise<void> {
+    const end = chunk.lastIndexOf(NEWLINE) + 1;
+    if (end === 0) {
+      this.#keep(chunk);
+      return;
+    }
+    const whole = chunk.subarray(0, end);
+    const block = this.#restBytes === 0 ? whole : Buffer.concat([...this.#rest, whole]);
+    this.#rest = [];
+    this.#restBytes = 0;
+    if (end < chunk.length) this.#keep(chunk.subarray(end));
+    await this.#send(block);
+  }
+
+  #keep(chunk: Buffer): void {
+    this.#rest.push(chunk);
+    this.#restBytes += chunk.length;
+    if (this.#restBytes <= this.#parts.lineLimitBytes) return;
+    const message = `line ${this.#lineCount + 1} is longer than ${this.#parts.lineLimitBytes} bytes`;
+    throw new RequestError("BODY_TOO_LARGE", message);
+  }
+
+  async #send(lines: Buffer): Promise<void> {
+    const records: ScannedRecord[] = [];
+    const before = { lineCount: this.#lineCount, recordCount: this.#recordCount };
+    try {
+      scanLineBlock(lines, Number.MAX_SAFE_INTEGER, before, records);
+    } finally {
+      // What stands before a line that is wrong is stored: lines before these are already.
+      this.#produce(lines, records);
+    }
+    this.#lineCount += countLines(lines);
+    while (this.#inFlightBytes > WINDOW_BYTES) {
+      await new Promise<void>((resolve) => {
+        this.#onRoom = resolve;
+      });
+    }
+  }
+
+  #produce(lines: Buffer, records: readonly ScannedRecord[]): void {
+    if (records.length === 0) return;
+    const { context, intake } = this.#parts;
+    const block: Block = { records, firstIndex: this.#recordCount, sizeBytes: lines.length };
+    this.#recordCount += records.length;
+    const share = intake.open();
+    intake.receive(share, lines.length);
+    this.#inFlightBytes += lines.length;
+    const produced = context.produceRecords(lines, records);
+    this.#tail = Promise.all([produced, this.#tail]).then(([outcomes]) => {
+      intake.close(share);
+      this.#settle(block, outcomes);
+    });
+  }
+
+  #settle(block: Block, outcomes: RecordOutcomes): void {
+    this.#inFlightBytes -= block.sizeBytes;
+    this.#storedCount += outcomes.storedCount;
+    this.#failedCount += outcomes.failedCount;
+    this.#parts.onRecords(outcomes.storedCount, outcomes.failedCount);
+    if (causeOf(outcomes) !== null) this.#broken ??= outcomes;
+    if (this.#results === null) this.#summarize(block, outcomes);
+    else this.#writeResults(this.#results, block, outcomes);
+    this.#onRoom?.();
+    this.#onRoom = null;
+  }
+
+  #summarize({ records, firstIndex }: Block, outcomes: RecordOutcomes): void {
+    for (const [slot, record] of records.entries()) {
+      const receipt = outcomes.receipt(slot);
+      if (receipt !== null) this.#extendRange(receipt.partition, offsetAt(receipt, outcomes.place(slot)));
+      const failure = outcomes.failure(slot);
+      if (failure === null || this.#errors.length >= ERRORS_LIMIT) continue;
+      this.#errors.push(failedEntry(failure, record, firstIndex + slot));
+    }
+  }
+
+  #extendRange(partition: number, offset: bigint): void {
+    const range = this.#ranges.get(partition);
+    if (range === undefined) {
+      this.#ranges.set(partition, { firstOffset: offset, lastOffset: offset, records: 1 });
+      return;
+    }
+    range.records += 1;
+    if (offset < range.firstOffset) range.firstOffset = offset;
+    if (offset > range.lastOffset) range.lastOffset = offset;
+  }
+
+  #writeResults(results: PassThrough, { records, firstIndex }: Block, outcomes: RecordOutcomes): void {
+    if (this.#isCutOff || results.destroyed) return;
+    const { isDetailed } = this.#parts.settings;
+    let lines = "";
+    for (const [slot, record] of records.entries()) {
+      lines += `${outcomeEntry(record, slot, outcomes, isDetailed, firstIndex)}\n`;
+    }
+    results.write(lines);
+    const unreadBytes = results.readableLength + results.writableLength + (this.#reply?.raw.writableLength ?? 0);
+    if (unreadBytes > UNREAD_LIMIT_BYTES) this.#isCutOff = true;
+  }
+
+  #sendSummary(failure: unknown, reply: FastifyReply): FastifyReply {
+    if (failure === null && this.#recordCount === 0) throw new RequestError("NO_RECORDS", "no records to produce");
+    // Nothing came of it, and nothing must be told beside the error.
+    if (failure !== null && this.#recordCount === 0) throw failure;
+    const { status, isRetriable, errorJson } = this.#conclusion(failure);
+    const ranges = [...this.#ranges].sort(([a], [b]) => a - b).map(rangeJson);
+    const fields = [
+      ...(errorJson === null ? [] : [errorJson]),
+      ...this.#counts(),
+      `"partitions":[${ranges.join(",")}]`,
+      `"errors":[${this.#errors.join(",")}]`,
+    ];
+    if (isRetriable) reply.header("retry-after", RETRY_AFTER_S);
+    return reply
+      .code(status)
+      .header("content-type", JSON_TYPE)
+      .send(`{${fields.join(",")}}`);
+  }
+
+  #counts(): string[] {
+    return [
+      `"topic":${JSON.stringify(this.#parts.topic)}`,
+      `"succeeded":${this.#storedCount}`,
+      `"failed":${this.#failedCount}`,
+    ];
+  }
+
+  #conclusion(failure: unknown): { status: number; isRetriable: boolean; errorJson: string | null } {
+    const { isStrict } = this.#parts.settings;
+    if (failure !== null) {
+      const answer = errorAnswer(failure, this.#parts.requestId);
+      return { status: answer.status, isRetriable: answer.isRetriable, errorJson: membersOf(answer) };
+    }
+    if (this.#broken !== null) {
+      const cause = causeOf(this.#broken);
+      const { status, isRetriable } = failedStatus(this.#broken, isStrict);
+      const answer = errorAnswer(cause, this.#parts.requestId);
+      return { status, isRetriable, errorJson: membersOf(answer) };
+    }
+    if (this.#failedCount === 0 || !isStrict) return { status: 200, isRetriable: false, errorJson: null };
+    return { status: this.#storedCount > 0 ? 207 : 422, isRetriable: false, errorJson: null };
+  }
+
+  /** What ends the lines of results, if it was not the end of the body. */
+  #lastLine(failure: unknown): string | null {
+    if (this.#isCutOff) {
+      const message = `more than ${UNREAD_LIMIT_BYTES} bytes of results were not read`;
+      const { body } = errorAnswer(new RequestError("RESULTS_NOT_READ", message), this.#parts.requestId);
+      return `{${JSON.stringify(body).slice(1, -1)},${this.#counts().join(",")}}`;
+    }
+    const { errorJson } = this.#conclusion(failure);
+    return errorJson === null ? null : `{${errorJson},${this.#counts().join(",")}}`;
+  }
+}
+
+/** What the promise was rejected with; null if it was not. */
+function failureOf(promise: Promise<void>): Promise<unknown> {
+  return promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
+}
+
+function membersOf({ body }: ErrorAnswer): string {
+  return JSON.stringify(body).slice(1, -1);
+}
+
+function rangeJson([partition, { firstOffset, lastOffset, records }]: [number, PartitionRange]): string {
+  return `{"partition":${partition},"firstOffset":${firstOffset},"lastOffset":${lastOffset},"records":${records}}`;
+}
+
+function countLines(block: Buffer): number {
+  let count = 0;
+  for (let at = block.indexOf(NEWLINE); at >= 0; at = block.indexOf(NEWLINE, at + 1)) count += 1;
+  return count;
+}
