@@ -153,6 +153,11 @@ export const producerOptions = defineOptions(
     }),
     compressionLevel: levelOption(),
     partitionerType,
+    partitionerAvailabilityTimeoutMs: millis({
+      default: 0,
+      kafka: "partitioner.availability.timeout.ms",
+      doc: "Records without a key are not given to partitions of a broker for which some have waited longer to be sent, as long as there are others. 0: no broker is left out, and a slow one only gets fewer.",
+    }),
     keySerializer: serializer("key"),
     valueSerializer: serializer("value"),
     allowAutoTopicCreation: flag({

@@ -98,6 +98,14 @@ export class PartitionQueue implements StickyCandidate {
     yield* this.sealed;
   }
 
+  /** When the oldest record came that is to be sent; infinity if there is none. */
+  get waitingSinceMs(): number {
+    const retryMs = this.retries[0]?.createdAtMs ?? Number.POSITIVE_INFINITY;
+    let sinceMs = Math.min(retryMs, this.sealed.peek()?.createdAtMs ?? Number.POSITIVE_INFINITY);
+    for (const open of this.open) if (open) sinceMs = Math.min(sinceMs, open.createdAtMs);
+    return sinceMs;
+  }
+
   /** Puts a batch among the retries, in the order in which their records were sent. */
   retryLater(batch: MessageBatch): void {
     const at = this.retries.findIndex((other) => batch.isBefore(other));

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SeededRandom } from "@millrace/base";
+import { SeededRandom, VirtualClock } from "@millrace/base";
 import {
   bindPartitioner,
   crc32Partition,
   murmur2Partition,
   type PartitionedTopic,
   STICKY,
+  type StickyCandidate,
   StickyPartition,
 } from "./partitioners.ts";
 
@@ -87,7 +88,7 @@ test("a choice outside the topic is an error, not a wrong partition", () => {
 
 test("the sticky choice stays for batchSize bytes and leaves after twice as many", () => {
   const sticky = new StickyPartition(1000, new SeededRandom(1));
-  const candidates = Array.from({ length: 6 }, () => ({ hasLeader: true, queuedBatchCount: 0 }));
+  const candidates = Array.from({ length: 6 }, () => candidate({}));
   const first = sticky.current(candidates);
 
   sticky.produced(999);
@@ -107,11 +108,7 @@ test("the sticky choice stays for batchSize bytes and leaves after twice as many
 
 test("the sticky choice avoids partitions without a leader, and those with long queues are rarer", () => {
   const sticky = new StickyPartition(1000, new SeededRandom(1));
-  const candidates = [
-    { hasLeader: false, queuedBatchCount: 0 },
-    { hasLeader: true, queuedBatchCount: 9 },
-    { hasLeader: true, queuedBatchCount: 0 },
-  ];
+  const candidates = [candidate({ hasLeader: false }), candidate({ queuedBatchCount: 9 }), candidate({})];
   const counts = [0, 0, 0];
 
   for (let draw = 0; draw < 1100; draw++) {
@@ -123,3 +120,24 @@ test("the sticky choice avoids partitions without a leader, and those with long 
   assert.equal(counts[0], 0);
   assert.ok((counts[1] ?? 0) > 0 && (counts[1] ?? 0) < 250, `drawn ${counts[1]} of 1100 times`);
 });
+
+test("the sticky choice leaves out a broker that keeps records waiting, unless there is no other", async () => {
+  const clock = new VirtualClock();
+  await clock.advance(10_000);
+  const sticky = new StickyPartition(1000, new SeededRandom(1), { clock, timeoutMs: 500 });
+  const slow = [candidate({ leaderId: 1, waitingSinceMs: 9_000 }), candidate({ leaderId: 1 })];
+  const drawn = (candidates: readonly StickyCandidate[]) =>
+    new Set(
+      Array.from({ length: 50 }, () => {
+        sticky.leave();
+        return sticky.current(candidates);
+      }),
+    );
+
+  assert.deepEqual([...drawn([...slow, candidate({ leaderId: 2, waitingSinceMs: 9_900 })])], [2]);
+  assert.equal(drawn(slow).size, 2);
+});
+
+function candidate(rest: Partial<StickyCandidate>): StickyCandidate {
+  return { hasLeader: true, leaderId: 1, queuedBatchCount: 0, waitingSinceMs: Number.POSITIVE_INFINITY, ...rest };
+}

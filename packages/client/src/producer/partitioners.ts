@@ -1,7 +1,7 @@
 /** Partitioners: which partition a record goes to when its sender did not say. */
 
 import { crc32 } from "node:zlib";
-import type { Random } from "@millrace/base";
+import type { Clock, Random } from "@millrace/base";
 import { murmur2 } from "@millrace/protocol";
 
 /** What a partitioner sees of a topic. */
@@ -152,25 +152,38 @@ function customPartitioner(choose: PartitionerFunction): BoundPartitioner {
 /** What the sticky choice sees of a partition. */
 export interface StickyCandidate {
   readonly hasLeader: boolean;
+  readonly leaderId: number;
   /** Batches that wait to be sent. */
   readonly queuedBatchCount: number;
+  /** When the oldest record came that waits to be sent; infinity if there is none. */
+  readonly waitingSinceMs: number;
+}
+
+/** Which brokers are too slow to be given more: Kafka's partitioner.availability.timeout.ms. */
+export interface AvailabilityRule {
+  readonly clock: Clock;
+  /** A broker for which a record has waited longer is left out. */
+  readonly timeoutMs: number;
 }
 
 /**
  * The partition that a topic's keyless records stick to (KIP-794, "uniform sticky").
  *
  * It is left after batchSize bytes: as soon as its batch is full, so that no fragment stays behind, and after twice that
- * in any case. The next one is drawn at random, with partitions that have fewer batches waiting drawn more often.
+ * in any case. The next one is drawn at random, with partitions that have fewer batches waiting drawn more often, and
+ * those of brokers that the availability rule leaves out not at all, as long as there are others.
  */
 export class StickyPartition {
   readonly #batchSizeBytes: number;
   readonly #random: Random;
+  readonly #availability: AvailabilityRule | null;
   #partition = -1;
   #producedBytes = 0;
 
-  constructor(batchSizeBytes: number, random: Random) {
+  constructor(batchSizeBytes: number, random: Random, availability: AvailabilityRule | null = null) {
     this.#batchSizeBytes = batchSizeBytes;
     this.#random = random;
+    this.#availability = availability;
   }
 
   current(candidates: readonly StickyCandidate[]): number {
@@ -195,21 +208,30 @@ export class StickyPartition {
   }
 
   #draw(candidates: readonly StickyCandidate[]): number {
-    const usable = candidates.some((candidate) => candidate.hasLeader);
+    const usable = this.#usable(candidates);
     let longest = 0;
-    for (const candidate of candidates) longest = Math.max(longest, candidate.queuedBatchCount);
+    for (const candidate of usable) longest = Math.max(longest, candidate.queuedBatchCount);
     let total = 0;
-    for (const candidate of candidates) total += weight(candidate, longest, usable);
+    for (const candidate of usable) total += longest + 1 - candidate.queuedBatchCount;
     let rest = this.#random.integer(total);
-    for (const [partition, candidate] of candidates.entries()) {
-      rest -= weight(candidate, longest, usable);
-      if (rest < 0) return partition;
+    for (const candidate of usable) {
+      rest -= longest + 1 - candidate.queuedBatchCount;
+      if (rest < 0) return candidates.indexOf(candidate);
     }
     return 0;
   }
-}
 
-function weight(candidate: StickyCandidate, longest: number, isLeaderNeeded: boolean): number {
-  if (isLeaderNeeded && !candidate.hasLeader) return 0;
-  return longest + 1 - candidate.queuedBatchCount;
+  /** Never empty: a partition that is slow, or has no leader now, is better than none. */
+  #usable(candidates: readonly StickyCandidate[]): readonly StickyCandidate[] {
+    const led = candidates.filter((candidate) => candidate.hasLeader);
+    if (led.length === 0) return candidates;
+    if (this.#availability === null) return led;
+    const { clock, timeoutMs } = this.#availability;
+    const sinceMs = clock.nowMs() - timeoutMs;
+    const slowLeaders = new Set(
+      led.filter((candidate) => candidate.waitingSinceMs < sinceMs).map(({ leaderId }) => leaderId),
+    );
+    const quick = led.filter(({ leaderId }) => !slowLeaders.has(leaderId));
+    return quick.length === 0 ? led : quick;
+  }
 }

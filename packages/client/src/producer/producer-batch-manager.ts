@@ -47,6 +47,8 @@ export interface BatchManagerOptions {
   readonly maxBlockMs: number;
   readonly maxRequestSize: number;
   readonly compressionLevel: number | null;
+  readonly lingerMs: number;
+  readonly partitionerAvailabilityTimeoutMs: number;
 }
 
 export interface BatchManagerParts {
@@ -100,7 +102,11 @@ export class ProducerBatchManager {
   }
 
   addTopic(name: string): TopicQueues {
-    const topic = new TopicQueues(name, new StickyPartition(this.#options.batchSize, this.#parts.random));
+    const { batchSize, lingerMs, partitionerAvailabilityTimeoutMs } = this.#options;
+    const { clock, random } = this.#parts;
+    const timeoutMs = lingerMs + partitionerAvailabilityTimeoutMs;
+    const availability = partitionerAvailabilityTimeoutMs > 0 ? { clock, timeoutMs } : null;
+    const topic = new TopicQueues(name, new StickyPartition(batchSize, random, availability));
     this.#topics.set(name, topic);
     return topic;
   }
