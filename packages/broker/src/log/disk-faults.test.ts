@@ -90,6 +90,30 @@ describe("a disk that is full", () => {
     assert.deepEqual(await fixture.readAll(), numbered(["a", ...values]));
   });
 
+  test("is looked at again when it once did not tell how much room it has", async () => {
+    const { disk, fixture, clock, appendAll } = await fill();
+    await clock.runUntil(Promise.allSettled(appendAll(["c", "d"], 2)), 100);
+
+    disk.faults.freeBytes = () => {
+      throw diskError("EIO");
+    };
+    await clock.advance(1000);
+    disk.faults = {};
+    await clock.advance(1000);
+    await clock.runUntil(Promise.all(appendAll(["c", "d"], 2)), 100);
+
+    assert.deepEqual(await fixture.readAll(), numbered(["a", "b", "c", "d"]));
+  });
+
+  test("is no longer looked at once the log is closed", async () => {
+    const { fixture, clock, appendAll } = await fill();
+    await clock.runUntil(Promise.allSettled(appendAll(["c", "d"], 2)), 100);
+
+    await clock.runUntil(fixture.close(), 100);
+
+    assert.equal(clock.pendingCount, 0);
+  });
+
   test("is the same with a disk that really has no room", async () => {
     const clock = new VirtualClock();
     const fixture = await LogFixture.open({ clock, fileSystem: new MemoryFileSystem(10_000) });

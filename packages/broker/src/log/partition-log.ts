@@ -1,6 +1,6 @@
 /** The log of one partition: batches get their offsets, go to the disk together, and are read back. */
 
-import { assert, hasCode } from "@millrace/base";
+import { assert, hasCode, type Timer } from "@millrace/base";
 import {
   assignOffset,
   type BatchHeader,
@@ -128,6 +128,7 @@ export class PartitionLog implements ManagedLog {
   #cleanedOffset: bigint;
   #isCompacting = false;
   #state: LogState = "open";
+  #roomTimer: Timer | null = null;
   #isClosed = false;
   /** What changes files beside the flusher, one after the other: sealing, checkpoints, deletion. */
   #maintenance: Promise<void> = DONE;
@@ -407,12 +408,13 @@ export class PartitionLog implements ManagedLog {
   #waitForRoom(neededBytes: number): void {
     this.#state = "waiting for room on the disk";
     if (this.#isClosed) return;
-    this.#manager.clock.schedule(
+    this.#roomTimer = this.#manager.clock.schedule(
       ROOM_CHECK_MS,
       () => {
-        this.#checkRoom(neededBytes).catch((error) =>
-          this.#manager.logger.warn({ log: this.#name, error }, "no free space known"),
-        );
+        this.#checkRoom(neededBytes).catch((error) => {
+          this.#manager.logger.warn({ log: this.#name, error }, "no free space known");
+          this.#waitForRoom(neededBytes);
+        });
       },
       { background: true },
     );
@@ -734,6 +736,7 @@ export class PartitionLog implements ManagedLog {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#roomTimer?.cancel();
     try {
       await this.#flusher.close();
       await this.#sealing.run();
@@ -747,6 +750,7 @@ export class PartitionLog implements ManagedLog {
   /** Closes the log of a topic that is being deleted: its folder goes, and what the manager knows of it. */
   async discard(): Promise<void> {
     this.#isClosed = true;
+    this.#roomTimer?.cancel();
     await this.#flusher.close();
     await this.#closeFiles();
     this.#manager.forget(this);
