@@ -1,7 +1,20 @@
 /** The disk, passed in: Node's, one in memory, or a simulated one that loses what was not synced. */
 
-import { close, fdatasync, fstat, fsync, ftruncate, open, read, type Stats, write, writev } from "node:fs";
-import { mkdir, readdir, rename, rm, stat, statfs, unlink } from "node:fs/promises";
+import {
+  close,
+  constants,
+  fdatasync,
+  fstat,
+  fsync,
+  ftruncate,
+  mkdir,
+  open,
+  read,
+  type Stats,
+  write,
+  writev,
+} from "node:fs";
+import { readdir, rename, rm, stat, statfs, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 /** One open file. Positions and sizes are bytes. Errors carry Node's code (ENOENT, ENOSPC, EIO). */
@@ -125,13 +138,13 @@ export class NodeFileSystem implements FileSystem {
   /** One folder at a time: Node's recursive mkdir never ends where a folder cannot be made, as below /proc (seen: 20.20, 24.21). */
   async makeDirectory(path: string): Promise<void> {
     const absolute = resolve(path);
-    if (await isDirectory(absolute)) return;
-    if (dirname(absolute) !== absolute) await this.makeDirectory(dirname(absolute));
+    const parent = dirname(absolute);
     try {
-      await mkdir(absolute);
+      await makeOne(absolute);
     } catch (error) {
-      // Somebody else may have made it meanwhile; a file of that name is in the way.
-      if (!hasCode(error, "EEXIST") || !(await isDirectory(absolute))) throw error;
+      if (!hasCode(error, "ENOENT") || parent === absolute) throw error;
+      await this.makeDirectory(parent);
+      await makeOne(absolute);
     }
   }
 
@@ -177,15 +190,10 @@ export const nodeFileSystem: FileSystem = new NodeFileSystem();
 async function openNode(path: string, mode: OpenMode): Promise<number> {
   if (mode === "read") return openFd(path, "r");
   if (mode === "create") return openFd(path, "wx+");
-  try {
-    return await openFd(path, "r+");
-  } catch (error) {
-    if (!hasCode(error, "ENOENT")) throw error;
-    return openFd(path, "w+");
-  }
+  return openFd(path, constants.O_RDWR | constants.O_CREAT);
 }
 
-function openFd(path: string, flags: string): Promise<number> {
+function openFd(path: string, flags: string | number): Promise<number> {
   return call((done) => open(path, flags, done));
 }
 
@@ -260,12 +268,21 @@ function call<T>(start: (done: (error: Error | null, value?: T) => void) => void
   });
 }
 
+/** One folder, whose parent is there. Asking first whether it is there would cost more than making it does. */
+async function makeOne(path: string): Promise<void> {
+  try {
+    await call<void>((done) => mkdir(path, done));
+  } catch (error) {
+    // A file of that name is in the way; systems differ in how they refuse to make a root.
+    if (!(await isDirectory(path))) throw error;
+  }
+}
+
 async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
-    throw error;
+  } catch {
+    return false;
   }
 }
 

@@ -21,9 +21,8 @@ import { logSettingsOf, type TopicConfig } from "./topic-settings.ts";
 
 const TOPICS_FILE = "topics.json";
 const TOPICS_FILE_VERSION = 1;
-/** Partitions of a topic opened at the same time, and topics: enough to keep the thread pool busy, and few files open. */
-const PARALLEL_OPENS = 32;
-const PARALLEL_TOPICS = 8;
+/** Folders made or opened at the same time: enough to keep the thread pool busy, with few files open and little in memory. */
+const PARALLEL_FOLDERS = 64;
 const MAX_NAME_LENGTH = 249;
 /** A folder on its way out: what is left of its name, and the id of the topic it belonged to. */
 const DELETED_FOLDER = /\.([A-Za-z0-9_-]{22})-delete$/;
@@ -74,6 +73,7 @@ export class TopicManager {
   /** The last change under way of each name: changes of one topic happen one after the other. */
   readonly #changes = new Map<string, Promise<unknown>>();
   readonly #removals = new Set<Promise<void>>();
+  readonly #folderSlots = new Slots(PARALLEL_FOLDERS);
   #saving: Promise<void> | null = null;
   #nextSave: Promise<void> | null = null;
   #retentionTimer: Timer | null = null;
@@ -266,10 +266,9 @@ export class TopicManager {
     const records = [...this.#records.values()];
     await this.#makeMissingFolders(records, new Set(names));
     this.#warnOfStrangers(names);
-    const opened = await mapParallel(records, PARALLEL_TOPICS, async (record) => ({
-      record,
-      partitions: await this.#openPartitions(record, 0),
-    }));
+    const opened = await settleAll(
+      records.map(async (record) => ({ record, partitions: await this.#openPartitions(record, 0) })),
+    );
     for (const { record, partitions } of opened) this.#show(record, partitions);
   }
 
@@ -303,10 +302,10 @@ export class TopicManager {
   async #makeFolders(record: TopicRecord, partitions: readonly number[]): Promise<void> {
     const { dataDir, fileSystem } = this.#parts;
     const metadata = Buffer.from(`version: 0\ntopic_id: ${record.id}\n`);
-    await mapParallel(partitions, PARALLEL_OPENS, async (partition) => {
-      const directory = join(dataDir, partitionDirectoryName(record.name, partition));
+    await this.#forFolders(partitions, async (partition) => {
+      const directory = `${dataDir}/${partitionDirectoryName(record.name, partition)}`;
       await fileSystem.makeDirectory(directory);
-      const file = await fileSystem.open(join(directory, PARTITION_METADATA_FILE), "readWrite");
+      const file = await fileSystem.open(`${directory}/${PARTITION_METADATA_FILE}`, "readWrite");
       try {
         await writeFully(file, [metadata], 0);
       } finally {
@@ -320,8 +319,8 @@ export class TopicManager {
     const settings = logSettingsOf(record.config, options);
     const opened: PartitionLog[] = [];
     try {
-      return await mapParallel(partitionsFrom(record, firstPartition), PARALLEL_OPENS, async (partition) => {
-        const directory = join(dataDir, partitionDirectoryName(record.name, partition));
+      return await this.#forFolders(partitionsFrom(record, firstPartition), async (partition) => {
+        const directory = `${dataDir}/${partitionDirectoryName(record.name, partition)}`;
         const log = await PartitionLog.open({
           manager: this.#logs,
           directory,
@@ -336,6 +335,11 @@ export class TopicManager {
       await Promise.allSettled(opened.map((log) => log.close()));
       throw error;
     }
+  }
+
+  /** The results in the order of the partitions. Of all topics together, so many are under way at a time. */
+  #forFolders<Result>(partitions: readonly number[], work: (partition: number) => Promise<Result>): Promise<Result[]> {
+    return settleAll(partitions.map((partition) => this.#folderSlots.run(() => work(partition))));
   }
 
   #show(record: TopicRecord, partitions: PartitionLog[]): Topic {
@@ -510,21 +514,34 @@ function partitionsFrom(record: TopicRecord, firstPartition: number): number[] {
   return Array.from({ length: record.partitions - firstPartition }, (_, index) => firstPartition + index);
 }
 
-/**
- * The results in the order of the items, with no more than `parallel` under way at a time. If one fails, nothing is
- * under way any more when this rejects.
- */
-async function mapParallel<Item, Result>(
-  items: readonly Item[],
-  parallel: number,
-  map: (item: Item) => Promise<Result>,
-): Promise<Result[]> {
-  const results: Result[] = new Array(items.length);
-  const rest = items.entries();
-  const worker = async () => {
-    for (const [index, item] of rest) results[index] = await map(item);
-  };
-  const ended = await Promise.allSettled(Array.from({ length: Math.min(parallel, items.length) }, worker));
-  for (const end of ended) if (end.status === "rejected") throw end.reason;
+/** The results in the order of the promises. If one rejects, nothing is under way any more when this does. */
+async function settleAll<Result>(promises: readonly Promise<Result>[]): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const end of await Promise.allSettled(promises)) {
+    if (end.status === "rejected") throw end.reason;
+    results.push(end.value);
+  }
   return results;
+}
+
+/** Lets so much work run at a time; the rest begins in the order in which it was asked for. */
+class Slots {
+  #freeCount: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#freeCount = count;
+  }
+
+  async run<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#freeCount > 0) this.#freeCount -= 1;
+    else await new Promise<void>((begin) => this.#waiting.push(begin));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#freeCount += 1;
+      else next();
+    }
+  }
 }
