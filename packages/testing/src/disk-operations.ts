@@ -57,9 +57,9 @@ export class DiskOperations {
     return this.#isDown;
   }
 
-  takeDown(): void {
+  takeDown(reason: "crash" | "kill"): void {
     this.#isDown = true;
-    this.#options.trace?.("crash");
+    this.#options.trace?.(reason);
   }
 
   /** Begins an operation; returns the effect that it is to have, null for none. Throws EIO on a machine that is down. */

@@ -16,6 +16,7 @@ export * from "./scripted-broker.ts";
 export * from "./scripted-log.ts";
 export * from "./simulated-file-system.ts";
 export * from "./simulated-network.ts";
+export { type SimulationOptions, type SimulationResult, simulate } from "./simulation/simulate.ts";
 export * from "./start-broker.ts";
 export * from "./tls-test-network.ts";
 export * from "./wait-until.ts";

@@ -66,7 +66,7 @@ export class SimulatedFileSystem implements FileSystem {
    * What was not made lasting is in the hands of chance: it may be there, gone, or torn.
    */
   crash(): SimulatedFileSystem {
-    this.#operations.takeDown();
+    this.#operations.takeDown("crash");
     const { tree, lasting, unsynced } = this.#state;
     const { random } = this.#options;
     const keptCount = random.integer(unsynced.length + 1);
@@ -81,7 +81,7 @@ export class SimulatedFileSystem implements FileSystem {
    * without the faults that were injected.
    */
   kill(): SimulatedFileSystem {
-    this.#operations.takeDown();
+    this.#operations.takeDown("kill");
     return this.#successor(this.#state);
   }
 

@@ -180,6 +180,7 @@ class Connection {
   readonly options: ConnectionOptions;
   readonly near: SimulatedStream;
   readonly #far: SimulatedStream;
+  #isAccepted = false;
   #isOver = false;
 
   constructor(options: ConnectionOptions) {
@@ -200,9 +201,12 @@ class Connection {
     return this.options.hosts.includes(host);
   }
 
+  /** The listening host has no end before it has accepted. */
   openStreamCount(host: string): number {
-    const ends = [this.near, this.#far];
-    return ends.filter((end, index) => this.options.hosts[index] === host && !end.isClosed).length;
+    const [clientHost, serverHost] = this.options.hosts;
+    const isNearOpen = clientHost === host && !this.near.isClosed;
+    const isFarOpen = serverHost === host && this.#isAccepted && !this.#far.isClosed;
+    return (isNearOpen ? 1 : 0) + (isFarOpen ? 1 : 0);
   }
 
   /** The connecting side's first parcel has come to the host: is somebody there? */
@@ -215,6 +219,7 @@ class Connection {
       return;
     }
     this.trace("accepted");
+    this.#isAccepted = true;
     this.#far.send({ kind: "accepted" });
     this.#far.open();
     onStream(this.#far);
