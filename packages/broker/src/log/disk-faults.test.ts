@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { MemoryFileSystem, VirtualClock } from "@millrace/base";
+import { MemoryFileSystem, SeededRandom, VirtualClock } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { FaultyFileSystem, LogFixture, numbered, producerStamp } from "@millrace/testing";
+import { FaultyFileSystem, LogFixture, numbered, producerStamp, SimulatedFileSystem } from "@millrace/testing";
 
 const isStorageError = (error: unknown) => error instanceof KafkaError && error.code === "KAFKA_STORAGE_ERROR";
 const diskError = (code: string) => Object.assign(new Error(`${code}: the disk says no`), { code });
@@ -88,6 +88,27 @@ describe("a disk that is full", () => {
     assert.deepEqual(await fixture.readAll(), numbered(["a", ...values]));
     await fixture.reopen();
     assert.deepEqual(await fixture.readAll(), numbered(["a", ...values]));
+  });
+
+  test("does not come back, at a power cut, with what was cut off in a segment that was rolled since", async () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const clock = new VirtualClock();
+      const disk = new SimulatedFileSystem({ clock, random: new SeededRandom(seed) });
+      const settings = { segmentMs: 5000 };
+      const fixture = await clock.runUntil(LogFixture.open({ fileSystem: disk, clock, settings }), 1000);
+      await clock.runUntil(fixture.append(["a"]).flushed, 1000);
+      const capacityBytes = disk.capacityBytes;
+      disk.capacityBytes = disk.usedBytes + 100;
+      await clock.runUntil(Promise.allSettled([fixture.append(["b"]).flushed, fixture.append(["c"]).flushed]), 1000);
+      disk.capacityBytes = capacityBytes;
+      await clock.advance(6000);
+      await clock.runUntil(fixture.append(["d"]).flushed, 1000);
+
+      const survivor = new LogFixture({ fileSystem: disk.crash(), clock, settings });
+      await clock.runUntil(survivor.reopen(), 1000);
+
+      assert.deepEqual(await clock.runUntil(survivor.readAll(), 1000), numbered(["a", "d"]));
+    }
   });
 
   test("is looked at again when it once did not tell how much room it has", async () => {

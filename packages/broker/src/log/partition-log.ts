@@ -394,6 +394,8 @@ export class PartitionLog implements ManagedLog {
     for (const later of gone) await later.remove();
     await segment.truncate(failed.position);
     await segment.recover(endOffset, false, () => true);
+    // If nothing more is written to this segment nobody will sync it, and a power cut would give back what was cut off.
+    await segment.sync();
     await this.#exclusively(() => this.#snapshots.removeBehind(endOffset));
     this.#producers = await replayProducers(
       this.#segments,
