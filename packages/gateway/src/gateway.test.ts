@@ -125,6 +125,31 @@ suite("over the embedded broker", { concurrency: false }, () => {
     socket.destroy();
   });
 
+  test("where it is asked for, the trace of a request goes into the headers of its records, also of async ones", async () => {
+    await using tracing = await open({ traceHeaders: true });
+    const topic = await createTopic(tracing, "traced");
+    const path = `/api/topics/${topic}/produce`;
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const own = '{"records":[{"value":1},{"value":2,"headers":[{"key":"traceparent","value":"mine"}]}]}';
+
+    await post(tracing, path, own, { traceparent, tracestate: "a=1" });
+    const accepted = await post(tracing, `${path}?async=true`, '{"records":[{"value":3}]}', { traceparent });
+    await post(tracing, path, '{"records":[{"value":4}]}', { traceparent: "nonsense" });
+    await get(tracing, `/api/produce/status/${accepted.json.requestId}?wait=5000`);
+    const { json } = await get(tracing, `/api/topics/${topic}/messages?format=json`);
+
+    const headers = new Map(
+      json.map((message: { value: number; headers?: object }) => [message.value, message.headers]),
+    );
+    assert.deepEqual(headers.get(1), [
+      { key: "traceparent", value: traceparent },
+      { key: "tracestate", value: "a=1" },
+    ]);
+    assert.deepEqual(headers.get(2), [{ key: "traceparent", value: "mine" }]);
+    assert.deepEqual(headers.get(3), [{ key: "traceparent", value: traceparent }]);
+    assert.equal(headers.get(4), undefined);
+  });
+
   test("a path that is not there is answered with 404, a wrong method with 405", async () => {
     const missing = await get(gateway, "/api/nothing");
     const wrong = await httpCall("PUT", `${urlOf(gateway)}/api/topics/orders/produce`);

@@ -1,13 +1,14 @@
 /** Gateway: the HTTP Producer API as one thing to open and close. */
 
 import { join } from "node:path";
-import { type Address, type FileSystem, MemoryFileSystem, type Timer } from "@millrace/base";
+import { type Address, type FileSystem, MemoryFileSystem, sleep, type Timer } from "@millrace/base";
 import { Admin } from "@millrace/client";
 import type { FastifyInstance } from "fastify";
 import { AsyncRequests } from "./async/async-requests.ts";
 import { KeyStore } from "./auth/key-store.ts";
 import type { GatewayContext } from "./context.ts";
 import { Health } from "./health.ts";
+import { Connections } from "./limits/connections.ts";
 import { Intake } from "./limits/intake.ts";
 import { Metrics } from "./metrics.ts";
 import { type GatewayConfig, type GatewayOptions, type GatewayTls, gatewayOptions } from "./options.ts";
@@ -80,6 +81,7 @@ export class Gateway {
   async #close(): Promise<void> {
     const { options, health } = this.#context;
     health.beginClosing();
+    if (options.shutdownDelayMs > 0) await sleep(options.clock, options.shutdownDelayMs);
     this.#context.tails.close();
     this.#context.asyncRequests.beginClosing();
     const closed = this.#server.close();
@@ -100,6 +102,7 @@ export class Gateway {
     let timer: Timer;
     const sweep = () => {
       this.#server.server.closeIdleConnections();
+      this.#context.connections.closeUnused();
       timer = clock.schedule(IDLE_SWEEP_MS, sweep);
     };
     timer = clock.schedule(IDLE_SWEEP_MS, sweep);
@@ -117,13 +120,14 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const { requestsInFlightLimit: requestLimit, bytesInFlightLimit: limitBytes } = options;
   const intake = new Intake({ clock, requestLimit, limitBytes });
   const tails = new Tails(options.tailLimit);
+  const connections = new Connections({ clock, limit: options.connectionLimit });
   const health = new Health({ admin, producers, intake, clock });
   const metrics = new Metrics({ producers, intake });
   const directory = join(storage.dataDir, ASYNC_FOLDER);
   const { fileSystem } = storage;
   const parts = { options, directory, fileSystem, clock, random, logger, producers, topics, metrics };
   const asyncRequests = await AsyncRequests.open(parts);
-  return { options, admin, producers, topics, asyncRequests, keys, intake, tails, health, metrics };
+  return { options, admin, producers, topics, asyncRequests, keys, connections, intake, tails, health, metrics };
 }
 
 /** What outlives the process; or, without a folder, what is as good until it ends. */

@@ -42,6 +42,10 @@ export class Health {
     this.#parts = parts;
   }
 
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
   /** From now on not ready, so that no new work is sent here. */
   beginClosing(): void {
     this.#isClosing = true;

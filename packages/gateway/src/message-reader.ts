@@ -2,6 +2,7 @@
 
 import type { Clock } from "@millrace/base";
 import { type ConsumedRecord, Reader } from "@millrace/client";
+import { KafkaError } from "@millrace/protocol";
 import type { GatewayOptions } from "./options.ts";
 import type { PartitionRange } from "./positions.ts";
 
@@ -53,6 +54,7 @@ async function readRange(
   const records: ConsumedRecord[] = [];
   if (start >= end || limit === 0) return records;
   const reader = openReader(options, { topic, partition, from: start, maxWaitMs: READ_WAIT_MS });
+  const deadlineMs = options.clock.nowMs() + options.maxBlockMs;
   let sizeBytes = 0;
   try {
     for (;;) {
@@ -63,11 +65,17 @@ async function readRange(
         if (isFull || record.offset >= end) return records;
         records.push(record);
       }
-      if (read.length === 0 || (reader.position ?? end) >= end) return records;
+      if ((reader.position ?? end) >= end) return records;
+      // Below its end a log has more: a read that gave none was only slow, unless that goes on.
+      if (read.length === 0 && options.clock.nowMs() > deadlineMs) throw tooSlow(topic, partition, options.maxBlockMs);
     }
   } finally {
     await reader.close();
   }
+}
+
+function tooSlow(topic: string, partition: number, waitedMs: number): KafkaError {
+  return new KafkaError("TIMED_OUT", `${topic}-${partition}: the brokers gave no messages within ${waitedMs} ms`);
 }
 
 /** Each run keeps its own order, as its partition has it; between runs the earlier time comes first. */

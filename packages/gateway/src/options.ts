@@ -182,6 +182,14 @@ export const gatewayOptions = defineOptions({
     min: 1,
     doc: "How long a topic is taken to be there as it was before brokers are asked again, in the background.",
   }),
+  shutdownDelayMs: millis({
+    default: 0,
+    doc: "How long close goes on taking requests after readiness went off, so that balancers look elsewhere first.",
+  }),
+  traceHeaders: flag({
+    default: false,
+    doc: "Puts the W3C trace context of a request (traceparent, tracestate) into the headers of its records, unless they have their own.",
+  }),
   closeTimeoutMs: millis({
     default: 10 * SECOND_MS,
     doc: "Longest that close waits for requests under way.",

@@ -7,7 +7,7 @@ import { acceptedSchema, sendAccepted } from "./async/async-handlers.ts";
 import type { GatewayContext } from "./context.ts";
 import { RequestError, topicNotFound } from "./errors.ts";
 import { inflateBody } from "./inflate.ts";
-import { Type } from "typebox";
+import { Type } from "./json-schema.ts";
 import { BodyStream } from "./limits/body-stream.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { ScannedRecord } from "./produce-body.ts";
@@ -22,10 +22,11 @@ import {
 import { produceAnswer } from "./produce-response.ts";
 import { type ProduceQuery, type ProduceSettings, produceQuery, readProduceSettings } from "./produce-settings.ts";
 import { ProduceStream } from "./produce-stream.ts";
-import { ProducerContext } from "./producer-context.ts";
+import { ProducerContext, type ProducerContextParts } from "./producer-context.ts";
 import { defineRoute, type Route } from "./route.ts";
 import { topicParams } from "./schemas.ts";
 import { isUnknownTopic, type TopicDirectory } from "./topic-directory.ts";
+import { noTrace, traceOf } from "./trace-headers.ts";
 
 export function produceRoutes(context: GatewayContext): Route[] {
   return [
@@ -108,15 +109,16 @@ async function handleProduceBatch(
   // Before the body is looked at, as the document has it.
   const partitionCount = topics.known(topic) ?? (await findTopic(topics, topic, settings));
   const receivedAtMs = options.clock.timestampMs();
+  const trace = options.traceHeaders ? traceOf(request.raw.rawHeaders) : noTrace;
   const body = await readBody(request, query, settings, options.bodyLimitBytes);
   if (!Buffer.isBuffer(body)) {
-    const producer = createProducerContext(context, topic, settings, partitionCount, receivedAtMs);
+    const producer = createProducerContext(context, topic, settings, partitionCount, { receivedAtMs, trace });
     return produceStream(context, topic, settings, producer, request).answer(body, reply);
   }
-  const produce = readProduceRequest(topic, query, request, body, receivedAtMs);
+  const produce = readProduceRequest(topic, query, request, body, { receivedAtMs, hasTrace: trace.length > 0 });
   const records = readRecords(produce, options.recordLimit);
   if (!settings.isAsync) {
-    const producer = createProducerContext(context, topic, settings, partitionCount, receivedAtMs);
+    const producer = createProducerContext(context, topic, settings, partitionCount, { receivedAtMs, trace });
     return produceNow(context, produce, settings, producer, records, reply);
   }
   if (settings.timeoutMs !== null && settings.timeoutMs > options.asyncTimeoutLimitMs) throw tooLong(options);
@@ -189,7 +191,7 @@ function createProducerContext(
   topic: string,
   settings: ProduceSettings,
   partitionCount: number,
-  receivedAtMs: number,
+  { receivedAtMs, trace }: Pick<ProducerContextParts, "receivedAtMs" | "trace">,
 ): ProducerContext {
   return new ProducerContext({
     topic,
@@ -199,6 +201,7 @@ function createProducerContext(
     partitioner: producers.partitioner(settings.partitioner),
     clock: options.clock,
     receivedAtMs,
+    trace,
   });
 }
 

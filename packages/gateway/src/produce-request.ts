@@ -15,7 +15,7 @@ export interface ProduceRequest {
   readonly topic: string;
   readonly query: ProduceQuery;
   readonly mediaType: string | undefined;
-  /** Names and values by turns: those that make a raw body's record. */
+  /** Names and values by turns: those that make a raw body's record, and the trace where records are to have it. */
   readonly rawHeaders: readonly string[];
   /** Not compressed any more. */
   readonly body: Buffer;
@@ -28,7 +28,7 @@ export function readProduceRequest(
   query: ProduceQuery,
   request: FastifyRequest,
   body: Buffer,
-  receivedAtMs: number,
+  { receivedAtMs, hasTrace }: { readonly receivedAtMs: number; readonly hasTrace: boolean },
 ): ProduceRequest {
   const { mediaType } = request;
   const isRaw = isRawBody(query, mediaType);
@@ -36,7 +36,7 @@ export function readProduceRequest(
     topic,
     query,
     mediaType,
-    rawHeaders: isRaw ? rawHeadersForRecord(request.raw.rawHeaders) : [],
+    rawHeaders: isRaw || hasTrace ? rawHeadersForRecord(request.raw.rawHeaders, isRaw, hasTrace) : [],
     body,
     receivedAtMs,
   };

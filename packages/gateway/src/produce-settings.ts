@@ -3,7 +3,7 @@
 import { type CompressionType, compressionTypes } from "@millrace/protocol";
 import type { Static } from "typebox";
 import { type Format, formats } from "./formats.ts";
-import { Type } from "typebox";
+import { Type } from "./json-schema.ts";
 import { choiceOf, flagOf, isSet, numberOf, positiveOf } from "./schemas.ts";
 
 export const partitioners = ["default", "key_hash", "round_robin", "sticky"] as const;

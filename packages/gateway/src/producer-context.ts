@@ -12,9 +12,10 @@ import {
 import { type CompressionType, KafkaError } from "@millrace/protocol";
 import { RequestError } from "./errors.ts";
 import { RecordFailure } from "./formats.ts";
-import type { ScannedRecord } from "./produce-body.ts";
+import type { ScannedHeader, ScannedRecord } from "./produce-body.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
 import { RecordOutcomes } from "./record-outcomes.ts";
+import { withTrace } from "./trace-headers.ts";
 
 export interface ProducerContextParts {
   readonly topic: string;
@@ -26,6 +27,8 @@ export interface ProducerContextParts {
   readonly clock: Clock;
   /** The records of a request that have no time of their own came at the same one: milliseconds since 1970. */
   readonly receivedAtMs: number;
+  /** The request's trace, for records that have none of their own; empty if they are to have none. */
+  readonly trace: readonly ScannedHeader[];
 }
 
 export class ProducerContext {
@@ -131,7 +134,7 @@ class BodyRun implements RecordRun {
     record.key = key;
     record.keySizeBytes = key === null ? 0 : key.length;
     record.value = value;
-    record.headers = scanned.headers;
+    record.headers = withTrace(scanned.headers, this.#parts.trace);
     return null;
   }
 }

@@ -4,6 +4,7 @@ import { RequestError } from "./errors.ts";
 import { decodeBase64, type Format, type RecordFailure } from "./formats.ts";
 import { type ScannedHeader, ScannedRecord } from "./produce-body.ts";
 import type { ProduceQuery } from "./produce-settings.ts";
+import { isTraceHeader } from "./trace-headers.ts";
 
 const KEY_HEADER = "kafka-key";
 const HEADER_PREFIX = "kafka-header-";
@@ -51,13 +52,14 @@ export function rawRecord(query: ProduceQuery, rawHeaders: readonly string[]): S
   return record;
 }
 
-/** Those of a request's headers that its record is made of: what a journal must keep of them. */
-export function rawHeadersForRecord(rawHeaders: readonly string[]): string[] {
+/** Those of a request's headers that its records are made of: what a journal must keep of them. isRaw: its body is one value. */
+export function rawHeadersForRecord(rawHeaders: readonly string[], isRaw: boolean, hasTrace: boolean): string[] {
   const kept: string[] = [];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? "";
     const lowerName = name.toLowerCase();
-    if (lowerName === KEY_HEADER || lowerName.startsWith(HEADER_PREFIX)) kept.push(name, rawHeaders[index + 1] ?? "");
+    const isOfRecord = isRaw && (lowerName === KEY_HEADER || lowerName.startsWith(HEADER_PREFIX));
+    if (isOfRecord || (hasTrace && isTraceHeader(lowerName))) kept.push(name, rawHeaders[index + 1] ?? "");
   }
   return kept;
 }

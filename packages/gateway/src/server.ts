@@ -14,6 +14,7 @@ import { JSON_TYPE, PROBLEM_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { AccessGuard } from "./auth/access-guard.ts";
 import type { GatewayContext } from "./context.ts";
 import { asProblem, type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
+import type { Health } from "./health.ts";
 import { parseJson } from "./json/parse.ts";
 import { BodyReader } from "./limits/body-reader.ts";
 import { RateLimiter } from "./limits/rate-limiter.ts";
@@ -36,7 +37,7 @@ const EMPTY = Buffer.alloc(0);
 const MEDIA_TYPE = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+\s*(?:;|$)/;
 
 export function createServer(context: GatewayContext, routes: readonly Route[]): FastifyInstance {
-  const { options, metrics, keys, intake } = context;
+  const { options, metrics, keys, intake, health } = context;
   const limits = {
     maxHeaderSize: options.headerLimitBytes,
     headersTimeout: options.requestTimeoutMs,
@@ -91,7 +92,7 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     bodies.expectContinue(request, reply);
     server.server.emit("request", request, reply);
   });
-  limitConnections(server.server, options);
+  watchConnections(server.server, context);
   server.decorateRequest("principal");
   server.addHook("onRequest", (request, reply, next) => {
     if (guard.admit(request, reply)) {
@@ -113,8 +114,8 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     if (options.logRequests) logRequest(options, request, reply);
     done();
   });
-  register(server, routes, { isRawBody: true, bodies, limiter });
-  register(server, routes, { isRawBody: false, bodies, limiter });
+  register(server, routes, { isRawBody: true, bodies, limiter, health });
+  register(server, routes, { isRawBody: false, bodies, limiter, health });
   return server;
 }
 
@@ -128,21 +129,11 @@ function tlsOptions({ cert, key, passphrase, ca }: GatewayTls): object {
 }
 
 /** Connections beyond the limit are told so, as far as they can be: before a TLS handshake there are no words. */
-function limitConnections(server: FastifyInstance["server"], options: GatewayOptions): void {
-  let count = 0;
-  server.on("connection", (socket) => {
-    count += 1;
-    socket.once("close", () => {
-      count -= 1;
-    });
-    if (count <= options.connectionLimit) return;
+function watchConnections(server: FastifyInstance["server"], { options, connections }: GatewayContext): void {
+  connections.watch(server, options.tls !== null, (socket) => {
+    const message = `there are already ${options.connectionLimit} connections`;
     if (options.tls !== null) socket.destroy();
-    else
-      answerBareSocket(socket, [
-        503,
-        "TOO_MANY_CONNECTIONS",
-        `there are already ${options.connectionLimit} connections`,
-      ]);
+    else answerBareSocket(socket, [503, "TOO_MANY_CONNECTIONS", message]);
   });
 }
 
@@ -162,11 +153,12 @@ interface RegisterParts {
   readonly isRawBody: boolean;
   readonly bodies: BodyReader;
   readonly limiter: RateLimiter;
+  readonly health: Pick<Health, "isClosing">;
 }
 
 /** Routes that take the body's bytes, or those that take it parsed. Any content type will do: curl's default must. */
 function register(server: FastifyInstance, routes: readonly Route[], parts: RegisterParts): void {
-  const { isRawBody, bodies, limiter } = parts;
+  const { isRawBody, bodies, limiter, health } = parts;
   server.register((scope, _options, registered) => {
     scope.removeAllContentTypeParsers();
     const readWhole = (request: FastifyRequest, payload: RequestPayload, done: BodyDone) => {
@@ -206,6 +198,7 @@ function register(server: FastifyInstance, routes: readonly Route[], parts: Regi
         },
         handler: (request, reply) => {
           if (route.docs.tag !== "Health") bodies.begin(request.raw, reply.raw);
+          if (health.isClosing) reply.header("connection", "close");
           return route.handle(request, reply);
         },
       });

@@ -21,6 +21,7 @@ import { ProducerContext } from "../producer-context.ts";
 import type { Producers } from "../producers.ts";
 import { RecordOutcomes } from "../record-outcomes.ts";
 import { isUnknownTopic, type TopicDirectory } from "../topic-directory.ts";
+import { traceOf } from "../trace-headers.ts";
 import { AsyncRequest, type AsyncState } from "./async-request.ts";
 import { type Entry, type EntryPlace, RequestJournal } from "./request-journal.ts";
 import { type RequestResult, restoreOutcomes, resultOf, runsOf } from "./request-result.ts";
@@ -423,7 +424,7 @@ class Execution {
 
   async #attempt(): Promise<void> {
     const { producers, clock } = this.#parts;
-    const { topic, body, receivedAtMs } = this.#produce;
+    const { topic, body, receivedAtMs, rawHeaders } = this.#produce;
     const settings = this.#settings;
     try {
       const partitionCount = await this.#partitionCount();
@@ -435,6 +436,7 @@ class Execution {
         partitioner: producers.partitioner(settings.partitioner),
         clock,
         receivedAtMs,
+        trace: traceOf(rawHeaders),
       });
       await context.send(body, this.#records, this.#outcomes);
     } catch (error) {

@@ -221,7 +221,7 @@ function waitForSignal(io: Io): Promise<void> {
 }
 
 async function stop(millrace: Millrace, options: ServeOptions, io: Io): Promise<number> {
-  const limitMs = 2 * options.closeTimeoutMs + CLOSE_GRACE_MS;
+  const limitMs = options.shutdownDelayMs + 2 * options.closeTimeoutMs + CLOSE_GRACE_MS;
   const limit = setTimeout(() => {
     io.stderr.write(`millrace: not closed after ${limitMs} ms; leaving\n`);
     process.exit(EXIT_FAILED);
