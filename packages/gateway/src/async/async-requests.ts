@@ -13,13 +13,13 @@ import {
 import { KafkaError } from "@millrace/protocol";
 import { RequestError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
-import type { ScannedRecord } from "../produce-body.ts";
 import { type ProduceRequest, readRecords } from "../produce-request.ts";
 import { causeOf } from "../produce-response.ts";
 import { type ProduceSettings, readProduceSettings } from "../produce-settings.ts";
 import { ProducerContext } from "../producer-context.ts";
 import type { Producers } from "../producers.ts";
 import { RecordOutcomes } from "../record-outcomes.ts";
+import type { ScannedRecords } from "../scanned-records.ts";
 import { isUnknownTopic, type TopicDirectory } from "../topic-directory.ts";
 import { traceOf } from "../trace-headers.ts";
 import { AsyncRequest, type AsyncState } from "./async-request.ts";
@@ -131,7 +131,7 @@ export class AsyncRequests {
    * records: of the request, checked. Rejects with RequestError TOO_MANY_ASYNC_REQUESTS, or with KafkaError
    * KAFKA_STORAGE_ERROR if the disk does not take it.
    */
-  async accept(produce: ProduceRequest, ownerId: string, records: readonly ScannedRecord[]): Promise<AsyncRequest> {
+  async accept(produce: ProduceRequest, ownerId: string, records: ScannedRecords): Promise<AsyncRequest> {
     this.#checkLimits(produce);
     const { topic, query, mediaType, rawHeaders, body, receivedAtMs } = produce;
     const id = `req_${this.#parts.random.bytes(ID_BYTES).toString("base64url")}`;
@@ -383,7 +383,7 @@ class Execution {
   readonly #parts: AsyncRequestsParts;
   readonly #request: AsyncRequest;
   readonly #produce: ProduceRequest;
-  readonly #records: readonly ScannedRecord[];
+  readonly #records: ScannedRecords;
   readonly #settings: ProduceSettings;
   readonly #outcomes: RecordOutcomes;
   /** Ends a pause between two attempts. */
