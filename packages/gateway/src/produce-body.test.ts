@@ -10,9 +10,7 @@ const LIMIT = 1_000;
 /** Each in an object of its own. */
 function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecord[] {
   const records = scanRecords(body, recordLimit);
-  return Array.from({ length: records.length }, (_, index) =>
-    Object.assign(new ScannedRecord(), records.at(index)),
-  );
+  return Array.from({ length: records.length }, (_, index) => Object.assign(new ScannedRecord(), records.at(index)));
 }
 
 function scan(text: string): ScannedRecord[] {
