@@ -2,16 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { RequestError } from "./errors.ts";
-import { scanEnvelope as scanRecords } from "./produce-body.ts";
-import { ScannedRecord } from "./scanned-records.ts";
+import { type ScannedRecord, scanEnvelope } from "./produce-body.ts";
 
 const LIMIT = 1_000;
-
-/** Each in an object of its own. */
-function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecord[] {
-  const records = scanRecords(body, recordLimit);
-  return Array.from({ length: records.length }, (_, index) => Object.assign(new ScannedRecord(), records.at(index)));
-}
 
 function scan(text: string): ScannedRecord[] {
   return scanEnvelope(Buffer.from(text), LIMIT);

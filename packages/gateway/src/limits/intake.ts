@@ -30,7 +30,6 @@ export class Intake {
   readonly #parts: IntakeParts;
   /** Uploads that go on, the one that has been silent for longest first. */
   readonly #uploads = new Set<Share>();
-  readonly #shares = new WeakMap<object, Share>();
   #sizeBytes = 0;
   #requestCount = 0;
 
@@ -49,15 +48,6 @@ export class Intake {
   /** Share of the room that is taken, 0 to 1, where there is least. */
   get fill(): number {
     return Math.max(this.#sizeBytes / this.#parts.limitBytes, this.#requestCount / this.#parts.requestLimit);
-  }
-
-  /** The share of a request, known by any object that stands for it. */
-  shareOf(request: object): Share {
-    const known = this.#shares.get(request);
-    if (known !== undefined) return known;
-    const share = this.open();
-    this.#shares.set(request, share);
-    return share;
   }
 
   open(): Share {
