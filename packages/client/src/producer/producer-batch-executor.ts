@@ -375,7 +375,10 @@ export class ProducerBatchExecutor {
     switch (entry.code) {
       case "REQUEST_TIMED_OUT":
       case "NOT_ENOUGH_REPLICAS_AFTER_APPEND":
-        // The leader has it, the others perhaps: never to be taken for refused (franz-go #1217).
+      case "KAFKA_STORAGE_ERROR":
+      case "UNKNOWN_SERVER_ERROR":
+        // The leader has it, the others perhaps; or it has failed with the batch in its hands, and a restart may find
+        // what a failed sync left on the disk. Never to be taken for refused (franz-go #1217).
         batch.isOutcomeUnknown = true;
         break;
       case "OUT_OF_ORDER_SEQUENCE_NUMBER":

@@ -341,9 +341,20 @@ test("after a batch in doubt was given up, what follows is written under a new e
   assert.deepEqual(log.values("orders-0"), ["first", "next"]);
 });
 
+test("a record that failed in the broker's hands may be in the log", async () => {
+  await warm({ maxRetries: 0 });
+  for (const code of ["KAFKA_STORAGE_ERROR", "UNKNOWN_SERVER_ERROR"] as const) {
+    log.plan({ kind: "takeAndFail", code });
+
+    await assertFailure(producer.send({ topic: "orders", value: code }), code, "maybe");
+  }
+
+  assert.deepEqual(log.values("orders-0"), ["first", "KAFKA_STORAGE_ERROR", "UNKNOWN_SERVER_ERROR"]);
+});
+
 test("with maxRetries 3 a batch is sent four times, after waits that double, and then given up", async () => {
   await warm({ maxRetries: 3, retryBackoffMs: 100 });
-  log.plan(...Array.from({ length: 10 }, () => ({ kind: "refuse", code: "KAFKA_STORAGE_ERROR" }) as const));
+  log.plan(...Array.from({ length: 10 }, () => ({ kind: "refuse", code: "NOT_ENOUGH_REPLICAS" }) as const));
   const startMs = clock.nowMs();
 
   const error = await failureOf(producer.send({ topic: "orders", value: "v" }));
