@@ -39,9 +39,12 @@ export class SimulatedContent {
     for (const change of this.#settle(changeCount)) apply(change, this.#lasting);
   }
 
-  /** After a failed sync the changes are seen as long as the machine runs, and no later sync makes them lasting. */
-  giveUp(changeCount: number): void {
-    this.#settle(changeCount);
+  /**
+   * A sync failed: some of it has reached the disk, and some has not. All is seen as long as the machine runs, and no
+   * later sync makes it lasting.
+   */
+  giveUp(changeCount: number, random: Random): void {
+    for (const change of scatter(this.#settle(changeCount), random)) apply(change, this.#lasting);
   }
 
   /** What a crash leaves: all that is lasting, and of the changes since none, the first few, or here and there a sector. */
@@ -74,7 +77,7 @@ function tear(changes: readonly Change[], random: Random): Change[] {
   return kept;
 }
 
-/** Sectors, as a disk with a cache of its own writes them: in any order, until the power is gone. */
+/** Sectors, as a disk with a cache of its own writes them: in any order, until the power is gone or one of them fails. */
 function scatter(changes: readonly Change[], random: Random): Change[] {
   return changes.flatMap((change) => sectorsOf(change)).filter(() => random.integer(2) === 0);
 }

@@ -263,7 +263,7 @@ class SimulatedFile implements File {
       await operations.run("sync", path);
     } catch (error) {
       // As Linux does: the pages count as clean, and the next sync has nothing to say about them.
-      if (!operations.isDown) content.giveUp(changeCount);
+      if (!operations.isDown) content.giveUp(changeCount, this.#options.random);
       throw error;
     }
     content.makeLasting(changeCount);

@@ -118,11 +118,15 @@ export class BrokerMachine {
     this.#options.network.takeDown(BROKER_HOST);
   }
 
-  /** Stops the broker as it wants to be stopped. Gives what it leaves behind, a line each. */
+  /**
+   * Stops the broker as it wants to be stopped. Gives what it leaves behind, a line each.
+   *
+   * On a disk that fails it may not be able to write that it was; then the next start checks everything.
+   */
   async close(): Promise<string[]> {
     const process = this.#process;
     if (process === null || process.broker === null) return [];
-    await process.broker.close();
+    await process.broker.close().catch((error: unknown) => this.#options.trace.add("machine", `close: ${error}`));
     const { clock, network } = this.#options;
     const left = await leftovers(process.clock, clock, () => network.openStreamCount(BROKER_HOST));
     this.kill();

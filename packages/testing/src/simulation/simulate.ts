@@ -24,8 +24,8 @@ import { Trace } from "./trace.ts";
 import { Watcher } from "./watcher.ts";
 
 const TAIL_LINES = 60;
-/** On a healthy system a record needs no longer, whatever went before: all backoffs and timeouts are shorter. */
-const PROBE_LIMIT_MS = 15_000;
+/** On a healthy system a record needs no longer, whatever stands before it: all backoffs and timeouts are shorter. */
+const PROBE_LIMIT_MS = 60_000;
 /** A run that has not ended so long after its faults hangs. */
 const RUN_LIMIT_MS = 30 * 60_000;
 const PARTITION_LIMIT = 4;
