@@ -26,6 +26,7 @@ const ADVERTISED: Readonly<Record<string, readonly [min: number, max: number]>> 
   DeleteRecords: [0, 2],
   InitProducerId: [0, 5],
   OffsetForLeaderEpoch: [2, 4],
+  DescribeAcls: [1, 3],
   DescribeConfigs: [1, 4],
   AlterConfigs: [0, 2],
   DescribeLogDirs: [1, 4],
@@ -35,6 +36,8 @@ const ADVERTISED: Readonly<Record<string, readonly [min: number, max: number]>> 
   IncrementalAlterConfigs: [0, 1],
   OffsetDelete: [0, 0],
   DescribeCluster: [0, 1],
+  DescribeProducers: [0, 0],
+  DescribeTopicPartitions: [0, 0],
 };
 
 test("the versions of each API that clients are told of are those that real clients need", () => {

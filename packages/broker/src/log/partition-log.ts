@@ -11,7 +11,7 @@ import {
   readRecords,
   setLogAppendTime,
 } from "@millrace/protocol";
-import type { ProducerBatch, ProducerState } from "../producer-state.ts";
+import type { ProducerBatch, ProducerEntry, ProducerState } from "../producer-state.ts";
 import { endOfBatches } from "./batch-scanner.ts";
 import { type AppendOrigin, validateBatch } from "./batch-validation.ts";
 import { larger, smaller } from "./bigints.ts";
@@ -221,6 +221,11 @@ export class PartitionLog implements ManagedLog {
 
   get leaderEpoch(): number {
     return this.#epochs.latestEpoch;
+  }
+
+  /** Who wrote here with a producer id and is not forgotten yet. */
+  producers(): ProducerEntry[] {
+    return [...this.#producers.entries()];
   }
 
   get hasFailed(): boolean {
