@@ -198,9 +198,12 @@ export class MessageBatch {
     }
   }
 
-  /** Gives its memory back. isReusable: the answer is in, so that no socket can still be reading the bytes. */
+  /**
+   * Gives its memory back. isReusable: the answer is in, so that no socket can still be reading the bytes. While it is
+   * being compressed off the event loop they are read all the same, and written to if they do not shrink.
+   */
   release(options: { readonly isReusable: boolean }): void {
-    this.#release(options);
+    this.#release({ isReusable: options.isReusable && this.#payload !== null });
   }
 
   #settle(): boolean {

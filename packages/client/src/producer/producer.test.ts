@@ -578,6 +578,32 @@ test("purge throws away what has not left", async () => {
   await soon(Promise.all(sendAll(1)));
 });
 
+test("the memory of what was thrown away while it was being compressed is not given to two batches", async () => {
+  serveTopic(2);
+  await warm({ compressionType: "gzip", batchSize: 512 * 1024 });
+  const longValue = (letter: string) => letter.repeat(100_000);
+
+  const purged = producer.send({ topic: "orders", partition: 0, value: longValue("a") });
+  const refused = assert.rejects(purged, { code: "PURGED", persisted: "no" });
+  void producer.flush();
+  await waitUntil("the batch is sealed", () => producer.createBatchesPreview().some(({ state }) => state === "sealed"));
+  producer.purge();
+  await refused;
+  // The result of the compression that nobody waits for any more comes in real time.
+  await inRealTime(producer.send({ topic: "orders", partition: 1, value: longValue("b") }));
+  await inRealTime(
+    Promise.all([
+      producer.send({ topic: "orders", partition: 0, value: longValue("c") }),
+      producer.send({ topic: "orders", partition: 1, value: longValue("d") }),
+    ]),
+  );
+
+  const letters = ["orders-0", "orders-1"].map((partition) => log.values(partition).map((value) => value.charAt(0)));
+  assert.deepEqual(letters.flat().sort(), ["b", "c", "d", "f"]);
+  assert.ok(log.values("orders-0").includes(longValue("c")));
+  assert.equal(producer.metrics().bufferBytes, 0);
+});
+
 test("a record is taken back by its signal before it leaves, and its neighbours are not", async () => {
   await warm({ maxInFlight: 1 });
   log.plan({ kind: "hold" });

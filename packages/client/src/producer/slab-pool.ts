@@ -55,15 +55,16 @@ export class BatchMemory {
   readonly #pool: SlabPool;
   #slab: Buffer | null;
   #heldBytes = 0;
+  #isReleased = false;
 
   constructor(pool: SlabPool, slab: Buffer) {
     this.#pool = pool;
     this.#slab = slab;
   }
 
-  /** The slab is free; the batch's bytes are others, sizeBytes of them. */
+  /** The slab is free; the batch's bytes are others, sizeBytes of them. Nothing happens if it was released before. */
   moveOut(sizeBytes: number): void {
-    if (this.#slab === null) return;
+    if (this.#slab === null || this.#isReleased) return;
     this.#pool.release(this.#slab, { isReusable: true });
     this.#pool.hold(sizeBytes);
     this.#slab = null;
@@ -71,6 +72,8 @@ export class BatchMemory {
   }
 
   release(options: { readonly isReusable: boolean }): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
     if (this.#slab === null) this.#pool.hold(-this.#heldBytes);
     else this.#pool.release(this.#slab, options);
   }
