@@ -241,6 +241,37 @@ test("an async serializer does not change the order of records", async () => {
   );
 });
 
+test("a record that an async serializer refuses lets none behind it pass the one before it", async () => {
+  create({
+    valueSerializer: async (value: string) => {
+      if (value === "bad") throw new Error("unreadable");
+      if (value === "slow") await new Promise<void>((resolve) => clock.schedule(100, resolve));
+      return value;
+    },
+  });
+
+  const sent = ["slow", "bad", "quick"].map((value) => producer.send({ topic: "orders", value }));
+  await assertFailure(sent[1] ?? assert.fail(), "SERIALIZATION_FAILED", "no");
+  await soon(Promise.all([sent[0], sent[2], producer.flush()]));
+
+  assert.deepEqual(log.values("orders-0"), ["slow", "quick"]);
+});
+
+test("a record that is still being serialized when close has given up is told so", async () => {
+  await warm({
+    valueSerializer: async (value: string) => {
+      if (value === "slow") await new Promise<void>((resolve) => clock.schedule(1000, resolve));
+      return value;
+    },
+  });
+
+  const sent = producer.send({ topic: "orders", value: "slow" });
+  const closed = failureOf(producer.close({ timeoutMs: 10 }));
+
+  await assertFailure(sent, "CLOSED", "no");
+  assert.match((await closed).message, /1 record/);
+});
+
 test("a value that is neither text nor bytes is refused, not guessed", async () => {
   create();
 

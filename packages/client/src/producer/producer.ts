@@ -46,6 +46,12 @@ interface PreparingRecord {
   readonly onBuffered: (() => void) | null;
 }
 
+/** A record that an async serializer has in its hands, or that waits for one before it. */
+interface SerializingRecord {
+  readonly completion: RecordCompletion;
+  readonly slot: number;
+}
+
 /** A topic that is being asked for, with the records that wait for it, in order. */
 interface PreparingTopic {
   readonly records: PreparingRecord[];
@@ -54,7 +60,7 @@ interface PreparingTopic {
 
 /** Of a partition that the topic had before it was deleted and created again. */
 const NO_LEADER = { leaderId: -1, leaderEpoch: -1 };
-/** Records that may wait for the first metadata of their topics, all topics together. */
+/** Records that may wait for the first metadata of their topics, all topics together; and for async serializers. */
 const PREPARING_LIMIT = 100_000;
 
 /**
@@ -97,8 +103,10 @@ export class Producer {
   readonly #loadedCodecs = new Set<number>([compressionId("none")]);
   readonly #unsubscribe: () => void;
   #preparingCount = 0;
-  /** The last record that an async serializer has in its hands. */
-  #serializing: Promise<void> | null = null;
+  /** In the order in which they were sent. Whoever takes one out tells its completion. */
+  readonly #serializing = new Set<SerializingRecord>();
+  /** When the last of them has left. */
+  #serialized: Promise<void> = Promise.resolve();
   #closing: Promise<void> | null = null;
 
   /** Throws OptionError for an unknown option or a wrong value. Opens no connection yet. */
@@ -181,7 +189,12 @@ export class Producer {
   #withdraw(topic: string, completion: Completion): boolean {
     const preparing = this.#preparing.get(topic);
     const at = preparing?.records.findIndex((waiting) => waiting.completion === completion) ?? -1;
-    if (preparing === undefined || at < 0) return this.#manager.withdraw(completion);
+    if (preparing === undefined || at < 0) {
+      for (const record of this.#serializing) {
+        if (record.completion === completion) return this.#serializing.delete(record);
+      }
+      return this.#manager.withdraw(completion);
+    }
     preparing.records.splice(at, 1);
     this.#preparingCount -= 1;
     return true;
@@ -324,25 +337,32 @@ export class Producer {
       return;
     }
     if (serialized instanceof Promise) this.#appendInTurn(topic, serialized, completion, slot);
-    else if (this.#serializing === null) this.#manager.addMessage(topic, serialized);
+    else if (this.#serializing.size === 0) this.#manager.addMessage(topic, serialized);
     else this.#appendInTurn(topic, Promise.resolve(withOwnKey(serialized)), completion, slot);
   }
 
-  /** An async serializer must not change the order of records: what is sent after this one waits for it. */
+  /**
+   * An async serializer must not change the order of records: what is sent after this one waits for it, also where it
+   * fails.
+   */
   #appendInTurn(
     topic: TopicQueues,
     serialized: Promise<SerializedRecord>,
     completion: RecordCompletion,
     slot: number,
   ): void {
-    const before = this.#serializing;
-    const turn = Promise.all([serialized, before]).then(
-      ([ready]) => this.#manager.addMessage(topic, ready),
-      (error: unknown) => failRecord(completion, toKafkaError(error, "SERIALIZATION_FAILED", "serializer"), slot),
-    );
-    this.#serializing = turn;
-    void turn.then(() => {
-      if (this.#serializing === turn) this.#serializing = null;
+    if (this.#serializing.size >= PREPARING_LIMIT) {
+      serialized.catch(() => {});
+      failRecord(completion, new BufferExhaustedError(0, this.#options.bufferMemory), slot);
+      return;
+    }
+    const record: SerializingRecord = { completion, slot };
+    this.#serializing.add(record);
+    this.#serialized = Promise.allSettled([serialized, this.#serialized]).then(([own]) => {
+      // It may have been taken back, or given up, meanwhile.
+      if (!this.#serializing.delete(record)) return;
+      if (own.status === "fulfilled") this.#manager.addMessage(topic, own.value);
+      else failRecord(completion, toKafkaError(own.reason, "SERIALIZATION_FAILED", "serializer"), slot);
     });
   }
 
@@ -444,7 +464,7 @@ export class Producer {
 
   async #flushBuffer(): Promise<void> {
     await Promise.all(Array.from(this.#preparing.values(), ({ done }) => done));
-    while (this.#serializing !== null) await this.#serializing;
+    while (this.#serializing.size > 0) await this.#serialized;
     this.#hurryAll();
     await this.#manager.whenAdmitted();
     const batches: Promise<void>[] = [];
@@ -466,7 +486,7 @@ export class Producer {
   }
 
   /**
-   * Throws away what is buffered and not on its way: those sends reject with PURGED, surely not in the log unless an
+   * Throws away what was accepted and is not on its way: those sends reject with PURGED, surely not in the log unless an
    * earlier attempt is in doubt. Returns how many records that were.
    */
   purge(): number {
@@ -474,7 +494,13 @@ export class Producer {
   }
 
   #purge(error: KafkaError, options: { readonly includeInFlight: boolean }): number {
-    let recordCount = this.#manager.failWaiting(error);
+    let recordCount = this.#serializing.size + this.#preparingCount + this.#manager.failWaiting(error);
+    const early: SerializingRecord[] = Array.from(this.#preparing.values(), ({ records }) => records.splice(0)).flat();
+    this.#preparingCount = 0;
+    early.push(...this.#serializing);
+    this.#serializing.clear();
+    this.#serialized = Promise.resolve();
+    for (const { completion, slot } of early) failRecord(completion, error, slot);
     for (const queue of [...this.#timeouts.watched]) recordCount += this.#executor.purge(queue, error, options);
     return recordCount;
   }
@@ -492,10 +518,6 @@ export class Producer {
 
   async #close(timeoutMs: number | undefined): Promise<void> {
     const isFlushed = await this.#within(this.#flushBuffer(), timeoutMs);
-    for (const [name, { records }] of this.#preparing) {
-      this.#donePreparing(name, records);
-      for (const { completion, slot } of records.splice(0)) failRecord(completion, new ClosedError("send"), slot);
-    }
     const givenUpCount = this.#purge(new ClosedError("send"), { includeInFlight: true });
     this.#executor.close();
     this.#manager.close();
@@ -513,7 +535,7 @@ export class Producer {
 
   /** Records that were accepted and have no fate yet. */
   get pendingCount(): number {
-    let recordCount = this.#preparingCount + this.#manager.getBufferSize();
+    let recordCount = this.#preparingCount + this.#serializing.size + this.#manager.getBufferSize();
     for (const queue of this.#timeouts.watched) {
       for (const batch of queue.inFlight) if (!batch.isSettled) recordCount += batch.recordCount;
       for (const batch of queue.retries) recordCount += batch.recordCount;
