@@ -447,7 +447,11 @@ export class ProducerBatchManager {
     if (this.#waiting.withdraw(completion)) return true;
     for (const topic of this.#topics.values()) {
       for (const queue of topic.allQueues) {
-        if (queue.open.some((open) => open?.completions.includes(completion))) this.sealOpen(queue);
+        if (queue.open.some((open) => open?.completions.includes(completion))) {
+          this.sealOpen(queue);
+          // What is sealed does not linger: its neighbours would wait for a timer that looks at open batches alone.
+          this.#parts.onRecords(queue, true);
+        }
         for (const batch of queue.sealed) if (batch.withdraw(completion)) return true;
       }
     }

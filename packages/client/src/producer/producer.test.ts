@@ -655,6 +655,20 @@ test("a record is taken back by its signal before it leaves, and its neighbours 
   assert.equal(producer.metrics().bufferBytes, 0);
 });
 
+test("a record taken back while its batch lingers does not keep its neighbours from leaving", async () => {
+  await warm({ lingerMs: 100 });
+  const abort = new AbortController();
+
+  const sent = sendAll(1, () => "before");
+  const taken = producer.send({ topic: "orders", value: "taken back" }, { signal: abort.signal });
+  abort.abort();
+  await assertFailure(taken, "ABORTED", "no");
+  await clock.advance(1_000);
+
+  assert.deepEqual(log.values("orders-0"), ["first", "before"]);
+  await soon(Promise.all(sent));
+});
+
 test("a record that is on its way is not taken back: its outcome is told as it is", async () => {
   await warm();
   log.plan({ kind: "hold" });
