@@ -98,6 +98,11 @@ export class ProducerBatchExecutor {
       : null;
   }
 
+  /** Gets what every batch needs, beside the metadata that its caller asks for; without it the first batch would wait. */
+  prepare(): void {
+    this.#identities?.prepare();
+  }
+
   get inFlightRequestCount(): number {
     let count = 0;
     for (const link of this.#links.values()) count += link.inFlightCount;

@@ -1,4 +1,4 @@
-/** Gets producer ids from the cluster, once at the start and again when one is spent (KIP-98). */
+/** Gets producer ids from the cluster, one before the first batch and another when that is spent (KIP-98). */
 
 import type { Clock, Logger, Random, Timer } from "@millrace/base";
 import { BrokerError, initProducerIdApi } from "@millrace/protocol";
@@ -28,15 +28,18 @@ export class ProducerIdentities {
   #retryTimer: Timer | null = null;
   #failureCount = 0;
 
-  /** Asks for the first one at once. */
   constructor(parts: ProducerIdentitiesParts) {
     this.#parts = parts;
-    this.#ask();
   }
 
-  /** Null while one is on its way: nothing can be sent. */
+  /** Null until one has come: nothing can be sent. */
   get current(): ProducerIdentity | null {
     return this.#current;
+  }
+
+  /** Asks for the first one, unless it is there or on its way. */
+  prepare(): void {
+    if (this.#current === null) this.#ask();
   }
 
   /** An identity with another producer id than the spent one's, or null: then it is asked for. */
@@ -52,7 +55,7 @@ export class ProducerIdentities {
   }
 
   #ask(): void {
-    if (this.#isAsking || this.#isClosed) return;
+    if (this.#isAsking || this.#isClosed || this.#retryTimer !== null) return;
     this.#isAsking = true;
     this.#request().then(
       (identity) => {
@@ -67,7 +70,10 @@ export class ProducerIdentities {
         const { clock, random, logger, options } = this.#parts;
         logger.warn({ err: error }, "no producer id yet");
         const limits = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
-        this.#retryTimer = clock.schedule(backoffMs(this.#failureCount++, random, limits), () => this.#ask());
+        this.#retryTimer = clock.schedule(backoffMs(this.#failureCount++, random, limits), () => {
+          this.#retryTimer = null;
+          this.#ask();
+        });
       },
     );
   }

@@ -100,6 +100,14 @@ async function assertFailure(promise: Promise<unknown>, code: ErrorCode, persist
   assert.equal(error.persisted, persisted, error.message);
 }
 
+test("a producer that nothing is sent with connects to nobody", async () => {
+  create();
+
+  await clock.advance(LIMIT_MS);
+
+  assert.equal(broker.connectionCount, 0);
+});
+
 test("a record's metadata says where it landed", async () => {
   create();
 

@@ -284,6 +284,7 @@ export class Producer {
   async #prepareRun(run: RecordRun, codecId: number): Promise<TopicQueues | null> {
     const { clock, maxBlockMs, allowAutoTopicCreation } = this.#options;
     const deadlineMs = clock.nowMs() + maxBlockMs;
+    this.#executor.prepare();
     try {
       if (this.#closing !== null) throw new ClosedError("send");
       if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, run.compressionType);
@@ -390,6 +391,7 @@ export class Producer {
   async #prepare(name: string, records: readonly PreparingRecord[]): Promise<void> {
     const { clock, maxBlockMs, allowAutoTopicCreation, compressionType } = this.#options;
     const deadlineMs = clock.nowMs() + maxBlockMs;
+    this.#executor.prepare();
     try {
       if (!this.#loadedCodecs.has(this.#codecId)) await this.#loadCodec(this.#codecId, compressionType);
       const metadata = await this.#cluster.metadata.fetchTopic(name, { allowAutoTopicCreation, deadlineMs });
