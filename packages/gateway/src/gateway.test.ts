@@ -53,7 +53,7 @@ suite("over the embedded broker", { concurrency: false }, () => {
   });
 
   test("a body beyond the limit is answered with 413, plain or inflated", async () => {
-    await using small = await open({ bodyLimitBytes: 1000 });
+    await using small = await open({ bodyLimitBytes: 1000, inflatedLimitBytes: 1000 });
     const topic = await createTopic(small, "limit");
     const path = `/api/topics/${topic}/produce`;
     const large = Buffer.from(`{"records":[{"value":"${"x".repeat(2000)}"}]}`);

@@ -40,7 +40,7 @@ async function inflateWith(encoding: string, bytes: Buffer, limitBytes: number):
   const inflater = Object.hasOwn(inflaters, encoding) ? inflaters[encoding] : undefined;
   if (inflater === undefined) throw unsupportedEncoding(encoding);
   try {
-    return await inflater(bytes, limitBytes);
+    return await inTurn(() => inflater(bytes, limitBytes));
   } catch (error) {
     if (isTooLarge(error)) {
       throw new RequestError("BODY_TOO_LARGE", `the body inflates to more than ${limitBytes} bytes`, { cause: error });
@@ -48,6 +48,19 @@ async function inflateWith(encoding: string, bytes: Buffer, limitBytes: number):
     const reason = error instanceof Error ? error.message : String(error);
     throw new RequestError("INVALID_BODY", `invalid request body: it is not ${encoding}: ${reason}`, { cause: error });
   }
+}
+
+/** As many as Node has threads for by default. What a body becomes is bounded for each; this bounds it for all. */
+const CONCURRENCY = 4;
+const lanes: Promise<unknown>[] = Array.from({ length: CONCURRENCY }, () => Promise.resolve());
+let nextLane = 0;
+
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const lane = nextLane;
+  nextLane = (nextLane + 1) % CONCURRENCY;
+  const done = (lanes[lane] ?? Promise.resolve()).then(work);
+  lanes[lane] = done.catch(() => {});
+  return done;
 }
 
 export function unsupportedEncoding(encoding: string): RequestError {

@@ -66,7 +66,12 @@ export const gatewayOptions = defineOptions({
   bodyLimitBytes: sizeBytes({
     default: 16 * MEBIBYTE,
     min: 1,
-    doc: "Largest body of a request; a larger one is answered with 413. Holds for the inflated size too.",
+    doc: "Largest body of a request, as it is sent; a larger one is answered with 413.",
+  }),
+  inflatedLimitBytes: sizeBytes({
+    default: 16 * MEBIBYTE,
+    min: 1,
+    doc: "What a compressed body may become when it is inflated; more is answered with 413.",
   }),
   recordLimit: count({
     default: 100_000,
@@ -163,6 +168,12 @@ export const gatewayOptions = defineOptions({
     default: 30 * MINUTE_MS,
     min: 1,
     doc: "Longest timeout_ms of an async request. Without timeout_ms it is deliveryTimeoutMs.",
+  }),
+  maxRequestSize: sizeBytes({
+    default: MEBIBYTE,
+    min: KIBIBYTE,
+    kafka: "max.request.size",
+    doc: "Largest record, before compression; a larger one fails alone. The brokers' max.message.bytes holds beside it.",
   }),
   lingerMs: millis({
     default: 0,

@@ -2,9 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { RequestError } from "./errors.ts";
-import { type ScannedRecord, scanEnvelope } from "./produce-body.ts";
+import { scanLineBlock, scanEnvelope as scanRecords } from "./produce-body.ts";
+import { ScannedRecord, ScannedRecords } from "./scanned-records.ts";
 
 const LIMIT = 1_000;
+
+/** Each in an object of its own. */
+function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecord[] {
+  const records = scanRecords(body, recordLimit);
+  return Array.from({ length: records.length }, (_, index) => Object.assign(new ScannedRecord(), records.at(index)));
+}
 
 function scan(text: string): ScannedRecord[] {
   return scanEnvelope(Buffer.from(text), LIMIT);
@@ -36,6 +43,17 @@ test("keys and values are found where they stand, spacing and all", () => {
   assert.ok(record !== undefined);
   assert.equal(body.toString("utf8", record.keyStart, record.keyEnd), '"k"');
   assert.equal(body.toString("utf8", record.valueStart, record.valueEnd), '{ "b" : 1.0, "a": 12345678901234567890 }');
+});
+
+test("a line that breaks off leaves the records before it as they are", () => {
+  const body = Buffer.from('{"value":1}\n{"partition":3,"headers":[{"key":"a"}],"value":2');
+  const records = new ScannedRecords();
+
+  assert.throws(() => scanLineBlock(body, LIMIT, { lineCount: 0, recordCount: 0 }, records), RequestError);
+
+  assert.equal(records.length, 1);
+  const { partition, headers, valueStart } = records.at(0);
+  assert.deepEqual({ partition, headers, valueStart }, { partition: null, headers: null, valueStart: 9 });
 });
 
 test("a key or value that is left out has no place", () => {

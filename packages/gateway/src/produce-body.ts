@@ -2,7 +2,7 @@
 
 import { isUtf8 } from "node:buffer";
 import { type ErrorDetail, RequestError } from "./errors.ts";
-import { decodeBase64, type Format, formats, RecordFailure, serialize } from "./formats.ts";
+import { decodeBase64, type Format, formats, RecordFailure } from "./formats.ts";
 import {
   CLOSE_BRACE,
   CLOSE_BRACKET,
@@ -22,45 +22,13 @@ import {
   ZERO,
 } from "./json/scanner.ts";
 import { hasEscape, stringBytes, stringText } from "./json/strings.ts";
+import { type ScannedHeader, type ScannedRecord, ScannedRecords } from "./scanned-records.ts";
 
 /** A place in the body; start is -1 where the field was left out. */
 export interface Span {
   readonly start: number;
   readonly end: number;
 }
-
-/** One record as it stands in the body. */
-export class ScannedRecord {
-  keyStart = -1;
-  keyEnd = -1;
-  valueStart = -1;
-  valueEnd = -1;
-  /** Null: the partitioner chooses. */
-  partition: number | null = null;
-  /** Milliseconds since the epoch; null: now. */
-  timestampMs: number | null = null;
-  headers: readonly ScannedHeader[] | null = null;
-  /** JSON source of what the answer carries back. */
-  id: string | null = null;
-  keyFormat: Format | null = null;
-  valueFormat: Format | null = null;
-  /** What is wrong with the content of a header; this record will fail. */
-  failure: RecordFailure | null = null;
-  /** Of what is stored, once it has been serialized; -1 for null. */
-  keySizeBytes = -1;
-  valueSizeBytes = -1;
-
-  /** format: where the record names none. */
-  keyBytes(body: Buffer, format: Format): Buffer | null | RecordFailure {
-    return this.keyStart < 0 ? null : serialize(this.keyFormat ?? format, body, this.keyStart, this.keyEnd);
-  }
-
-  valueBytes(body: Buffer, format: Format): Buffer | null | RecordFailure {
-    return this.valueStart < 0 ? null : serialize(this.valueFormat ?? format, body, this.valueStart, this.valueEnd);
-  }
-}
-
-export type ScannedHeader = readonly [name: string, value: Buffer | null];
 
 /** The type or shape of something is wrong: the whole request is refused. */
 class ShapeError extends Error {
@@ -80,9 +48,9 @@ class ShapeError extends Error {
  * Fields that are not known are checked as JSON and passed over. Throws RequestError (INVALID_JSON, INVALID_BODY with
  * line, column and record; NO_RECORDS; TOO_MANY_RECORDS).
  */
-export function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecord[] {
+export function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecords {
   checkText(body);
-  const records: ScannedRecord[] = [];
+  const records = new ScannedRecords();
   const place = { isInRecord: false };
   try {
     let at = skipWhitespace(body, 0);
@@ -112,7 +80,7 @@ export function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecord[]
 function scanRecords(
   body: Buffer,
   at: number,
-  records: ScannedRecord[],
+  records: ScannedRecords,
   recordLimit: number,
   place: { isInRecord: boolean },
 ): number {
@@ -127,10 +95,10 @@ function scanRecords(
       throw new RequestError("TOO_MANY_RECORDS", `the body has more than ${recordLimit} records`);
     }
     place.isInRecord = true;
-    const record = new ScannedRecord();
+    const record = records.blank();
     at = scanRecord(body, at, record);
     place.isInRecord = false;
-    records.push(record);
+    records.add(record);
     at = skipToNext(body, at, CLOSE_BRACKET, '"," or "]"');
   }
   return at + 1;
@@ -141,7 +109,7 @@ function scanRecords(
  *
  * Throws RequestError as scanEnvelope does.
  */
-export function scanLines(body: Buffer, recordLimit: number): ScannedRecord[] {
+export function scanLines(body: Buffer, recordLimit: number): ScannedRecords {
   if (body.length === 0) checkText(body);
   const records = scanLineBlock(body, recordLimit, FROM_THE_START);
   if (records.length === 0) throw new RequestError("NO_RECORDS", "no records to produce");
@@ -164,8 +132,8 @@ export function scanLineBlock(
   body: Buffer,
   recordLimit: number,
   before: LinesBefore,
-  records: ScannedRecord[] = [],
-): ScannedRecord[] {
+  records = new ScannedRecords(),
+): ScannedRecords {
   if (body.length === 0) return records;
   checkText(body, before.lineCount);
   try {
@@ -174,14 +142,14 @@ export function scanLineBlock(
         throw new RequestError("TOO_MANY_RECORDS", `the body has more than ${recordLimit} records`);
       }
       const start = at;
-      const record = new ScannedRecord();
+      const record = records.blank();
       at = scanRecord(body, at, record);
       const found = body.indexOf(NEWLINE, start);
       const lineEnd = found < 0 ? body.length : found;
       if (lineEnd < at) throw new ShapeError("a record", "on one line", start);
       const next = skipWhitespace(body, at);
       if (next < lineEnd) throw unexpected(body, next, "a new line");
-      records.push(record);
+      records.add(record);
     }
   } catch (error) {
     throw bodyError(body, error, before.recordCount + records.length, before.lineCount);
@@ -229,6 +197,7 @@ function readOptionalField(
   start: number,
   end: number,
 ): void {
+  record.isSpecial = true;
   switch (field) {
     case "partition":
       record.partition = readPartition(body, start, end);

@@ -10,7 +10,6 @@ import { inflateBody } from "./inflate.ts";
 import { Type } from "./json-schema.ts";
 import { BodyStream } from "./limits/body-stream.ts";
 import type { GatewayOptions } from "./options.ts";
-import type { ScannedRecord } from "./produce-body.ts";
 import {
   isLinesBody,
   isRawBody,
@@ -24,6 +23,7 @@ import { type ProduceQuery, type ProduceSettings, produceQuery, readProduceSetti
 import { ProduceStream } from "./produce-stream.ts";
 import { ProducerContext, type ProducerContextParts } from "./producer-context.ts";
 import { defineRoute, type Route } from "./route.ts";
+import type { ScannedRecords } from "./scanned-records.ts";
 import { topicParams } from "./schemas.ts";
 import { isUnknownTopic, type TopicDirectory } from "./topic-directory.ts";
 import { noTrace, traceOf } from "./trace-headers.ts";
@@ -104,13 +104,15 @@ async function handleProduceBatch(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { options, topics } = context;
+  const { options, topics, intake } = context;
   const settings = readProduceSettings(query);
   // Before the body is looked at, as the document has it.
   const partitionCount = topics.known(topic) ?? (await findTopic(topics, topic, settings));
   const receivedAtMs = options.clock.timestampMs();
   const trace = options.traceHeaders ? traceOf(request.raw.rawHeaders) : noTrace;
-  const body = await readBody(request, query, settings, options.bodyLimitBytes);
+  const body = await readBody(request, query, settings, options.inflatedLimitBytes);
+  // What a body became is held beside what came.
+  if (Buffer.isBuffer(body) && body !== request.body) intake.receive(intake.shareOf(request.raw), body.length);
   if (!Buffer.isBuffer(body)) {
     const producer = createProducerContext(context, topic, settings, partitionCount, { receivedAtMs, trace });
     return produceStream(context, topic, settings, producer, request).answer(body, reply);
@@ -220,7 +222,7 @@ async function produceNow(
   { topic, body }: ProduceRequest,
   settings: ProduceSettings,
   producer: ProducerContext,
-  records: readonly ScannedRecord[],
+  records: ScannedRecords,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { topics, metrics } = context;

@@ -1,9 +1,10 @@
 /** ProduceRequest: a request to produce, as it came: enough to read its records now, or later from the journal. */
 
 import type { FastifyRequest } from "fastify";
-import { type ScannedRecord, scanEnvelope, scanLines } from "./produce-body.ts";
+import { scanEnvelope, scanLines } from "./produce-body.ts";
 import type { ProduceQuery } from "./produce-settings.ts";
 import { rawHeadersForRecord, rawRecord } from "./raw-body.ts";
+import { ScannedRecords } from "./scanned-records.ts";
 import { isSet } from "./schemas.ts";
 
 /** NDJSON, by its two names. */
@@ -43,9 +44,9 @@ export function readProduceRequest(
 }
 
 /** The records, checked: which kind of body it is tells the media type. Throws RequestError. */
-export function readRecords(request: ProduceRequest, recordLimit: number): readonly ScannedRecord[] {
+export function readRecords(request: ProduceRequest, recordLimit: number): ScannedRecords {
   const { query, mediaType, body } = request;
-  if (isRawBody(query, mediaType)) return [rawRecord(query, request.rawHeaders)];
+  if (isRawBody(query, mediaType)) return ScannedRecords.of(rawRecord(query, request.rawHeaders));
   return isLinesBody(mediaType) ? scanLines(body, recordLimit) : scanEnvelope(body, recordLimit);
 }
 

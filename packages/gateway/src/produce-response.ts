@@ -1,9 +1,9 @@
 /** The answer to a produce request: its status, and its JSON written piece by piece, as a body may hold thousands of records. */
 
 import { errorByCode, KafkaError } from "@millrace/protocol";
-import type { ScannedRecord } from "./produce-body.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
 import { type Failure, offsetAt, type RecordOutcomes, timestampAt } from "./record-outcomes.ts";
+import type { ScannedRecords } from "./scanned-records.ts";
 
 export interface ProduceAnswer {
   readonly status: number;
@@ -15,14 +15,16 @@ export interface ProduceAnswer {
 export function produceAnswer(
   topic: string,
   settings: ProduceSettings,
-  records: readonly ScannedRecord[],
+  records: ScannedRecords,
   outcomes: RecordOutcomes,
 ): ProduceAnswer {
   const { failedCount, storedCount } = outcomes;
   if (failedCount === 0 && !settings.isDetailed) {
     return { status: 200, body: `{"offsets":[${storedEntries(records, outcomes)}]}`, isRetriable: false };
   }
-  const entries = records.map((record, index) => outcomeEntry(record, index, outcomes, settings.isDetailed));
+  const entries = Array.from({ length: records.length }, (_, slot) =>
+    outcomeEntry(records, slot, outcomes, settings.isDetailed),
+  );
   const counts = `"topic":${JSON.stringify(topic)},"succeeded":${storedCount},"failed":${failedCount}`;
   const body = `{${counts},"offsets":[${entries.join(",")}]}`;
   if (storedCount > 0) return { status: failedCount > 0 && settings.isStrict ? 207 : 200, body, isRetriable: false };
@@ -30,7 +32,7 @@ export function produceAnswer(
 }
 
 /** Of records that are all stored. Records of one batch have all but their offsets in common, mostly. */
-function storedEntries(records: readonly ScannedRecord[], outcomes: RecordOutcomes): string {
+function storedEntries(records: ScannedRecords, outcomes: RecordOutcomes): string {
   let json = "";
   let receipt = outcomes.receipt(0);
   let head = "";
@@ -52,7 +54,7 @@ function storedEntries(records: readonly ScannedRecord[], outcomes: RecordOutcom
       timestamp = recordTimestamp;
       tail = timestamp < 0 ? "}" : `,"timestamp":${timestamp}}`;
     }
-    const id = records[index]?.id ?? null;
+    const id = records.idOf(index);
     if (index > 0) json += ",";
     json += head + (baseOffset < 0 ? offsetAt(current, place) : baseOffset + place);
     json += id === null ? tail : `${tail.slice(0, -1)},"id":${id}}`;
@@ -62,7 +64,7 @@ function storedEntries(records: readonly ScannedRecord[], outcomes: RecordOutcom
 
 /** One record's entry, whatever became of it. firstIndex: of the first record that the outcomes are about. */
 export function outcomeEntry(
-  record: ScannedRecord,
+  records: ScannedRecords,
   slot: number,
   outcomes: RecordOutcomes,
   isDetailed: boolean,
@@ -70,24 +72,26 @@ export function outcomeEntry(
 ): string {
   const index = firstIndex + slot;
   const failure = outcomes.failure(slot);
-  if (failure !== null) return failedEntry(failure, record, index);
+  if (failure !== null) return failedEntry(failure, records, slot, index);
   const receipt = outcomes.receipt(slot);
   if (receipt === null) return "null";
   const place = outcomes.place(slot);
   const timestamp = timestampAt(receipt, place);
   let entry = `{"partition":${receipt.partition},"offset":${offsetAt(receipt, place)}`;
   if (timestamp >= 0) entry += `,"timestamp":${timestamp}`;
-  if (record.id !== null) entry += `,"id":${record.id}`;
+  const id = records.idOf(slot);
+  if (id !== null) entry += `,"id":${id}`;
   if (!isDetailed) return `${entry}}`;
-  return `${entry},"index":${index},"serializedKeySize":${record.keySizeBytes},"serializedValueSize":${record.valueSizeBytes}}`;
+  const [keySizeBytes, valueSizeBytes] = records.sizesOf(slot);
+  return `${entry},"index":${index},"serializedKeySize":${keySizeBytes},"serializedValueSize":${valueSizeBytes}}`;
 }
 
 /** index: what the answer calls the record. */
-export function failedEntry(failure: Failure, record: ScannedRecord, index: number): string {
+export function failedEntry(failure: Failure, records: ScannedRecords, slot: number, index = slot): string {
   const isOnItsWay = failure instanceof KafkaError;
   const message = isOnItsWay ? `append to topic: ${failure.message}` : failure.message;
   const entry = {
-    partition: record.partition ?? -1,
+    partition: records.partitionOf(slot) ?? -1,
     offset: -1,
     error: `record ${index}: ${message}`,
     code: failure.code,
@@ -96,7 +100,8 @@ export function failedEntry(failure: Failure, record: ScannedRecord, index: numb
     index,
   };
   const json = JSON.stringify(entry);
-  return record.id === null ? json : `${json.slice(0, -1)},"id":${record.id}}`;
+  const id = records.idOf(slot);
+  return id === null ? json : `${json.slice(0, -1)},"id":${id}}`;
 }
 
 /** Codes by which a record fails for what it is: it will fail again, and others beside it need not. */

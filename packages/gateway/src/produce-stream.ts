@@ -5,11 +5,12 @@ import type { FastifyReply } from "fastify";
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { type ErrorAnswer, errorAnswer, RequestError } from "./errors.ts";
 import type { Intake } from "./limits/intake.ts";
-import { type ScannedRecord, scanLineBlock } from "./produce-body.ts";
+import { scanLineBlock } from "./produce-body.ts";
 import { causeOf, failedEntry, failedStatus, outcomeEntry } from "./produce-response.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
 import type { ProducerContext } from "./producer-context.ts";
 import { offsetAt, type RecordOutcomes } from "./record-outcomes.ts";
+import { ScannedRecords } from "./scanned-records.ts";
 
 /** Lines that are under way at once. Beyond it the sender waits: backpressure from the producer's buffer to the socket. */
 const WINDOW_BYTES = 1024 * 1024;
@@ -38,7 +39,7 @@ export interface ProduceStreamParts {
 
 /** Some lines that were sent together. */
 interface Block {
-  readonly records: readonly ScannedRecord[];
+  readonly records: ScannedRecords;
   /** Of its first record, among all of the body. */
   readonly firstIndex: number;
   readonly sizeBytes: number;
@@ -164,7 +165,7 @@ export class ProduceStream {
   }
 
   async #send(lines: Buffer): Promise<void> {
-    const records: ScannedRecord[] = [];
+    const records = new ScannedRecords();
     const before = { lineCount: this.#lineCount, recordCount: this.#recordCount };
     try {
       scanLineBlock(lines, Number.MAX_SAFE_INTEGER, before, records);
@@ -180,7 +181,7 @@ export class ProduceStream {
     }
   }
 
-  #produce(lines: Buffer, records: readonly ScannedRecord[]): void {
+  #produce(lines: Buffer, records: ScannedRecords): void {
     if (records.length === 0) return;
     const { context, intake } = this.#parts;
     const block: Block = { records, firstIndex: this.#recordCount, sizeBytes: lines.length };
@@ -208,12 +209,12 @@ export class ProduceStream {
   }
 
   #summarize({ records, firstIndex }: Block, outcomes: RecordOutcomes): void {
-    for (const [slot, record] of records.entries()) {
+    for (let slot = 0; slot < records.length; slot++) {
       const receipt = outcomes.receipt(slot);
       if (receipt !== null) this.#extendRange(receipt.partition, offsetAt(receipt, outcomes.place(slot)));
       const failure = outcomes.failure(slot);
       if (failure === null || this.#errors.length >= ERRORS_LIMIT) continue;
-      this.#errors.push(failedEntry(failure, record, firstIndex + slot));
+      this.#errors.push(failedEntry(failure, records, slot, firstIndex + slot));
     }
   }
 
@@ -232,8 +233,8 @@ export class ProduceStream {
     if (this.#isCutOff || results.destroyed) return;
     const { isDetailed } = this.#parts.settings;
     let lines = "";
-    for (const [slot, record] of records.entries()) {
-      lines += `${outcomeEntry(record, slot, outcomes, isDetailed, firstIndex)}\n`;
+    for (let slot = 0; slot < records.length; slot++) {
+      lines += `${outcomeEntry(records, slot, outcomes, isDetailed, firstIndex)}\n`;
     }
     results.write(lines);
     const unreadBytes = results.readableLength + results.writableLength + (this.#reply?.raw.writableLength ?? 0);

@@ -12,9 +12,9 @@ import {
 import { type CompressionType, KafkaError } from "@millrace/protocol";
 import { RequestError } from "./errors.ts";
 import { RecordFailure } from "./formats.ts";
-import type { ScannedHeader, ScannedRecord } from "./produce-body.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
 import { RecordOutcomes } from "./record-outcomes.ts";
+import type { ScannedHeader, ScannedRecords } from "./scanned-records.ts";
 import { withTrace } from "./trace-headers.ts";
 
 export interface ProducerContextParts {
@@ -43,7 +43,7 @@ export class ProducerContext {
    *
    * Throws RequestError ATOMIC_NOT_POSSIBLE before anything is sent.
    */
-  async produceRecords(body: Buffer, records: readonly ScannedRecord[]): Promise<RecordOutcomes> {
+  async produceRecords(body: Buffer, records: ScannedRecords): Promise<RecordOutcomes> {
     const { isAtomic, timeoutMs } = this.#parts.settings;
     const outcomes = new RecordOutcomes(records.length);
     const sent = this.send(body, records, outcomes);
@@ -57,7 +57,7 @@ export class ProducerContext {
    *
    * Rejects with RequestError ATOMIC_NOT_POSSIBLE before anything is sent.
    */
-  async send(body: Buffer, records: readonly ScannedRecord[], outcomes: RecordOutcomes): Promise<void> {
+  async send(body: Buffer, records: ScannedRecords, outcomes: RecordOutcomes): Promise<void> {
     const { producer, settings } = this.#parts;
     if (!settings.isAtomic) {
       await sendRun(producer, new BodyRun(this.#parts, body, records, outcomes));
@@ -88,9 +88,9 @@ class BodyRun implements RecordRun {
   readonly completion: RecordOutcomes;
   readonly #parts: ProducerContextParts;
   readonly #body: Buffer;
-  readonly #records: readonly ScannedRecord[];
+  readonly #records: ScannedRecords;
 
-  constructor(parts: ProducerContextParts, body: Buffer, records: readonly ScannedRecord[], outcomes: RecordOutcomes) {
+  constructor(parts: ProducerContextParts, body: Buffer, records: ScannedRecords, outcomes: RecordOutcomes) {
     this.topic = parts.topic;
     this.recordCount = records.length;
     this.compressionType = parts.settings.compression;
@@ -102,9 +102,8 @@ class BodyRun implements RecordRun {
   }
 
   fill(index: number, record: RunRecord): boolean {
-    const scanned = this.#records[index];
-    if (scanned === undefined || !this.completion.isPending(index)) return false;
-    const failure = this.#serialize(scanned, record);
+    if (!this.completion.isPending(index)) return false;
+    const failure = this.#serialize(index, record);
     if (failure === null) return true;
     this.refuse(failure, index);
     return false;
@@ -115,7 +114,8 @@ class BodyRun implements RecordRun {
     this.completion.fail(failure, index);
   }
 
-  #serialize(scanned: ScannedRecord, record: RunRecord): RecordFailure | null {
+  #serialize(index: number, record: RunRecord): RecordFailure | null {
+    const scanned = this.#records.at(index);
     const { topic, partitionCount, settings, receivedAtMs } = this.#parts;
     if (scanned.failure !== null) return scanned.failure;
     const key = scanned.keyBytes(this.#body, settings.keyFormat);
@@ -127,8 +127,7 @@ class BodyRun implements RecordRun {
       const message = `append to topic: there is no partition ${partition}; ${topic} has ${partitionCount}`;
       return new RecordFailure("INVALID_PARTITIONS", message);
     }
-    scanned.keySizeBytes = key === null ? -1 : key.length;
-    scanned.valueSizeBytes = value === null ? -1 : value.length;
+    if (settings.isDetailed) this.#records.rememberSizes(index, key?.length ?? -1, value?.length ?? -1);
     record.partition = partition;
     record.timestampMs = scanned.timestampMs ?? receivedAtMs;
     record.key = key;

@@ -79,6 +79,7 @@ export class Producers {
       requestTimeoutMs: Math.min(REQUEST_TIMEOUT_MS, Math.max(1, deliveryTimeoutMs - lingerMs)),
       maxBlockMs,
       bufferMemory,
+      maxRequestSize: this.#options.maxRequestSize,
       lingerMs,
       allowAutoTopicCreation: false,
       network,

@@ -2,8 +2,8 @@
 
 import { RequestError } from "./errors.ts";
 import { decodeBase64, type Format, type RecordFailure } from "./formats.ts";
-import { type ScannedHeader, ScannedRecord } from "./produce-body.ts";
 import type { ProduceQuery } from "./produce-settings.ts";
+import { type ScannedHeader, ScannedRecord } from "./scanned-records.ts";
 import { isTraceHeader } from "./trace-headers.ts";
 
 const KEY_HEADER = "kafka-key";

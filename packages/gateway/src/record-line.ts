@@ -3,7 +3,8 @@
 import { RequestError } from "./errors.ts";
 import { type Format, RecordFailure, serialize } from "./formats.ts";
 import { skipWhitespace, unexpected } from "./json/scanner.ts";
-import { bodyError, checkText, type ScannedHeader, ScannedRecord, scanRecord } from "./produce-body.ts";
+import { bodyError, checkText, scanRecord } from "./produce-body.ts";
+import { type ScannedHeader, ScannedRecord } from "./scanned-records.ts";
 
 /** What a line holds. The bytes are views of it. */
 export interface LineRecord {

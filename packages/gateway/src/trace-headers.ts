@@ -1,6 +1,6 @@
 /** Trace headers: the W3C trace context of a request, as headers of its records. Source: W3C Trace Context, sections 3.2 and 3.3. */
 
-import type { ScannedHeader } from "./produce-body.ts";
+import type { ScannedHeader } from "./scanned-records.ts";
 
 const NAMES: ReadonlySet<string> = new Set(["traceparent", "tracestate"]);
 const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}/;

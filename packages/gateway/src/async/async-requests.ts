@@ -13,13 +13,13 @@ import {
 import { KafkaError } from "@millrace/protocol";
 import { RequestError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
-import type { ScannedRecord } from "../produce-body.ts";
 import { type ProduceRequest, readRecords } from "../produce-request.ts";
 import { causeOf } from "../produce-response.ts";
 import { type ProduceSettings, readProduceSettings } from "../produce-settings.ts";
 import { ProducerContext } from "../producer-context.ts";
 import type { Producers } from "../producers.ts";
 import { RecordOutcomes } from "../record-outcomes.ts";
+import type { ScannedRecords } from "../scanned-records.ts";
 import { isUnknownTopic, type TopicDirectory } from "../topic-directory.ts";
 import { traceOf } from "../trace-headers.ts";
 import { AsyncRequest, type AsyncState } from "./async-request.ts";
@@ -75,7 +75,8 @@ export class AsyncRequests {
   readonly #requests: Map<string, AsyncRequest>;
   readonly #queue: BoundedQueue<AsyncRequest>;
   readonly #running = new Set<Promise<void>>();
-  readonly #closing = new AbortController();
+  readonly #executions = new Set<Execution>();
+  #isClosing = false;
   #activeBytes = 0;
   #waitingBytes = 0;
   /** Requests whose entry is being written. */
@@ -130,7 +131,7 @@ export class AsyncRequests {
    * records: of the request, checked. Rejects with RequestError TOO_MANY_ASYNC_REQUESTS, or with KafkaError
    * KAFKA_STORAGE_ERROR if the disk does not take it.
    */
-  async accept(produce: ProduceRequest, ownerId: string, records: readonly ScannedRecord[]): Promise<AsyncRequest> {
+  async accept(produce: ProduceRequest, ownerId: string, records: ScannedRecords): Promise<AsyncRequest> {
     this.#checkLimits(produce);
     const { topic, query, mediaType, rawHeaders, body, receivedAtMs } = produce;
     const id = `req_${this.#parts.random.bytes(ID_BYTES).toString("base64url")}`;
@@ -185,7 +186,7 @@ export class AsyncRequests {
 
   /** Resolves once the request is final, after waitMs, or when the gateway closes. */
   waitForEnd(request: AsyncRequest, waitMs: number): Promise<void> {
-    if (request.isFinal || this.#closing.signal.aborted) return Promise.resolve();
+    if (request.isFinal || this.#isClosing) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
         timer.cancel();
@@ -208,8 +209,9 @@ export class AsyncRequests {
 
   /** Starts no further request, and lets nobody wait any longer. Those under way end with the producers' close. */
   beginClosing(): void {
-    this.#closing.abort();
+    this.#isClosing = true;
     this.#sweepTimer?.cancel();
+    for (const execution of this.#executions) execution.beginClosing();
     for (const request of this.#requests.values()) request.tellEnd();
   }
 
@@ -255,7 +257,7 @@ export class AsyncRequests {
   }
 
   #startNext(): void {
-    while (!this.#closing.signal.aborted && this.#running.size < ACTIVE_LIMIT) {
+    while (!this.#isClosing && this.#running.size < ACTIVE_LIMIT) {
       const next = this.#queue.peek();
       if (next === undefined) return;
       const sizeBytes = next.acceptedAt?.sizeBytes ?? 0;
@@ -277,15 +279,25 @@ export class AsyncRequests {
       const produce = request.request ?? (await this.#readBack(request));
       if (request.request !== null) this.#waitingBytes -= produce.body.length;
       request.request = null;
-      await new Execution(this.#parts, request, produce, this.#closing.signal).run(
-        (result) => this.#finish(request, result),
-        () => this.#writeProgress(request),
-      );
+      if (!this.#isClosing) await this.#execute(request, produce);
     } catch (error) {
       // It has no result: the next start takes it up again.
       const reason = error instanceof Error ? error.stack : String(error);
       this.#parts.logger.error({ request: request.id, reason }, "async request broke off");
       request.tellEnd();
+    }
+  }
+
+  async #execute(request: AsyncRequest, produce: ProduceRequest): Promise<void> {
+    const execution = new Execution(this.#parts, request, produce);
+    this.#executions.add(execution);
+    try {
+      await execution.run(
+        (result) => this.#finish(request, result),
+        () => this.#writeProgress(request),
+      );
+    } finally {
+      this.#executions.delete(execution);
     }
   }
 
@@ -371,15 +383,15 @@ class Execution {
   readonly #parts: AsyncRequestsParts;
   readonly #request: AsyncRequest;
   readonly #produce: ProduceRequest;
-  readonly #records: readonly ScannedRecord[];
+  readonly #records: ScannedRecords;
   readonly #settings: ProduceSettings;
   readonly #outcomes: RecordOutcomes;
-  /** Closing, or out of time. */
+  /** Ends a pause between two attempts. */
   readonly #stop = new AbortController();
-  readonly #closing: AbortSignal;
+  #isClosing = false;
   #isTimedOut = false;
 
-  constructor(parts: AsyncRequestsParts, request: AsyncRequest, produce: ProduceRequest, closing: AbortSignal) {
+  constructor(parts: AsyncRequestsParts, request: AsyncRequest, produce: ProduceRequest) {
     this.#parts = parts;
     this.#request = request;
     this.#produce = produce;
@@ -387,7 +399,12 @@ class Execution {
     this.#settings = readProduceSettings(produce.query);
     this.#outcomes = request.outcomes ?? new RecordOutcomes(request.recordCount);
     request.outcomes = this.#outcomes;
-    this.#closing = closing;
+  }
+
+  /** No further attempt. */
+  beginClosing(): void {
+    this.#isClosing = true;
+    this.#stop.abort();
   }
 
   async run(
@@ -395,14 +412,11 @@ class Execution {
     writeProgress: () => Promise<void>,
   ): Promise<void> {
     const { clock, options } = this.#parts;
-    const stop = () => this.#stop.abort();
-    this.#closing.addEventListener("abort", stop, { once: true });
     const timer = clock.schedule(this.#settings.timeoutMs ?? options.deliveryTimeoutMs, () => this.#timeOut());
     try {
       await this.#attemptAll();
     } finally {
       timer.cancel();
-      this.#closing.removeEventListener("abort", stop);
     }
     if (this.#isBrokenOff()) await writeProgress();
     else await finish(this.#conclude());
@@ -415,7 +429,7 @@ class Execution {
       await this.#attempt();
       if (this.#isTimedOut || !this.#reopenForRetry()) return;
       this.#request.state = "pending";
-      if (this.#closing.aborted) return;
+      if (this.#isClosing) return;
       await sleep(this.#parts.clock, backoffMs, this.#stop.signal).catch(() => {});
       if (this.#stop.signal.aborted) return;
       backoffMs = Math.min(2 * backoffMs, RETRY_BACKOFF_MAX_MS);
@@ -473,7 +487,7 @@ class Execution {
 
   /** The process ends before the request does: the next one goes on with what is not stored. */
   #isBrokenOff(): boolean {
-    if (this.#isTimedOut || !this.#closing.aborted) return false;
+    if (this.#isTimedOut || !this.#isClosing) return false;
     if (this.#outcomes.pendingCount > 0) return true;
     for (const failure of this.#outcomes.failures()) if (failure.code === "CLOSED") return true;
     return false;

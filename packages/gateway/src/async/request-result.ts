@@ -1,9 +1,9 @@
 /** RequestResult: where the records of an async request landed, short enough to be kept for thousands of requests. */
 
 import type { BatchReceipt } from "@millrace/client/internal";
-import type { ScannedRecord } from "../produce-body.ts";
 import { failedEntry } from "../produce-response.ts";
 import { offsetAt, RecordOutcomes, timestampAt } from "../record-outcomes.ts";
+import type { ScannedRecords } from "../scanned-records.ts";
 
 /** Records that follow each other in the request and in the log, and have one timestamp; mostly a whole batch. */
 type StoredRun = readonly [slot: number, count: number, partition: number, offset: string, timestampMs: number];
@@ -18,20 +18,20 @@ export interface RequestResult {
   readonly sizes?: readonly (readonly [keySizeBytes: number, valueSizeBytes: number])[];
 }
 
-export function resultOf(
-  outcomes: RecordOutcomes,
-  records: readonly ScannedRecord[],
-  isDetailed: boolean,
-): RequestResult {
-  const ids = records.flatMap(({ id }, slot) => (id === null ? [] : [[slot, id] as const]));
+export function resultOf(outcomes: RecordOutcomes, records: ScannedRecords, isDetailed: boolean): RequestResult {
+  const ids: [slot: number, idJson: string][] = [];
+  const failures: [slot: number, entryJson: string][] = [];
+  for (let slot = 0; slot < records.length; slot++) {
+    const id = records.idOf(slot);
+    if (id !== null) ids.push([slot, id]);
+    const failure = outcomes.failure(slot);
+    if (failure !== null) failures.push([slot, failedEntry(failure, records, slot)]);
+  }
   return {
     runs: runsOf(outcomes),
-    failures: records.flatMap((record, slot) => {
-      const failure = outcomes.failure(slot);
-      return failure === null ? [] : [[slot, failedEntry(failure, record, slot)] as const];
-    }),
+    failures,
     ...(ids.length === 0 ? {} : { ids }),
-    ...(isDetailed ? { sizes: records.map(({ keySizeBytes, valueSizeBytes }) => [keySizeBytes, valueSizeBytes]) } : {}),
+    ...(isDetailed ? { sizes: Array.from({ length: records.length }, (_, slot) => records.sizesOf(slot)) } : {}),
   };
 }
 

@@ -4,7 +4,7 @@ import { type Clock, SECOND_MS, type Timer } from "@millrace/base";
 import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
 import { RequestError } from "../errors.ts";
 import { BodyStream } from "./body-stream.ts";
-import type { Intake, Share } from "./intake.ts";
+import type { Intake } from "./intake.ts";
 
 type RawRequest = FastifyRequest["raw"];
 type RawReply = FastifyReply["raw"];
@@ -36,7 +36,6 @@ export class BodyReader {
   /** Oldest first. */
   readonly #uploads = new Set<Upload>();
   #sweepTimer: Timer | null = null;
-  readonly #shares = new WeakMap<RawRequest, Share>();
   /** Requests whose sender waits to be told to go on (Expect: 100-continue). */
   readonly #waiting = new WeakMap<RawRequest, RawReply>();
 
@@ -56,7 +55,7 @@ export class BodyReader {
    * connection is gone. Throws RequestError OVERLOADED.
    */
   begin(request: RawRequest, reply: RawReply): void {
-    const share = this.#shares.get(request) ?? this.#intake.open();
+    const share = this.#intake.shareOf(request);
     this.#intake.begin(share);
     reply.once("close", () => this.#intake.close(share));
   }
@@ -81,8 +80,7 @@ export class BodyReader {
     }
     this.#waiting.get(request)?.writeContinue();
     const intake = this.#intake;
-    const share = intake.open();
-    this.#shares.set(request, share);
+    const share = intake.shareOf(request);
     const chunks: Buffer[] = [];
 
     const upload: Upload = { startedAtMs: this.#parts.clock.nowMs(), giveUp: () => settle(this.#tooSlow()) };
@@ -100,13 +98,13 @@ export class BodyReader {
     const onData = (chunk: Buffer) => {
       try {
         if (share.sizeBytes + chunk.length > this.#limitBytes) throw this.#tooLarge();
-        intake.receive(share, chunk.length);
+        if (share.sizeBytes + chunk.length === declaredBytes) intake.receive(share, chunk.length);
+        else intake.receivePart(share, chunk.length, settle);
       } catch (error) {
         settle(error instanceof Error ? error : new Error(String(error)));
         return;
       }
       chunks.push(chunk);
-      if (share.sizeBytes !== declaredBytes) intake.awaitMore(share, settle);
     };
     const onEnd = () => {
       const [only = EMPTY] = chunks;

@@ -1,8 +1,9 @@
 /**
  * Intake: how much of what clients send is held at once.
  *
- * Counted are bytes that have come, not those that were announced, and requests that are being worked on. So an upload
- * that stalls costs its socket and what it has sent, and when room runs out it is the first to go.
+ * Counted are bytes that have come, not those that were announced, and requests that are being worked on. Uploads that are
+ * not whole yet share a part of the room only, so that any number of them that stall never keeps out a request that is
+ * here; and where they fill their part, those that stalled are the first to go.
  */
 
 import { type Clock, SECOND_MS } from "@millrace/base";
@@ -10,6 +11,8 @@ import { RequestError } from "../errors.ts";
 
 /** An upload that has sent nothing for so long gives its room to others when there is none. */
 const STALLED_MS = SECOND_MS;
+/** Of the room, what uploads that are not whole yet may take. */
+const UPLOADS_SHARE = 0.75;
 
 export interface IntakeParts {
   readonly clock: Clock;
@@ -30,7 +33,10 @@ export class Intake {
   readonly #parts: IntakeParts;
   /** Uploads that go on, the one that has been silent for longest first. */
   readonly #uploads = new Set<Share>();
+  readonly #shares = new WeakMap<object, Share>();
   #sizeBytes = 0;
+  /** Of those, what belongs to uploads that go on. */
+  #uploadsBytes = 0;
   #requestCount = 0;
 
   constructor(parts: IntakeParts) {
@@ -50,31 +56,51 @@ export class Intake {
     return Math.max(this.#sizeBytes / this.#parts.limitBytes, this.#requestCount / this.#parts.requestLimit);
   }
 
+  /** The share of a request, known by any object that stands for it. */
+  shareOf(request: object): Share {
+    const known = this.#shares.get(request);
+    if (known !== undefined) return known;
+    const share = this.open();
+    this.#shares.set(request, share);
+    return share;
+  }
+
   open(): Share {
     return { sizeBytes: 0, isWorkedOn: false, lastByteMs: this.#parts.clock.nowMs(), evict: null };
   }
 
-  /** Counts bytes that came. Throws RequestError OVERLOADED if there is no room for them, even without the stalled. */
+  /**
+   * Counts the last bytes of a body, or what a whole one became. Throws RequestError OVERLOADED if there is no room for
+   * them, even without the stalled.
+   */
   receive(share: Share, sizeBytes: number): void {
-    while (this.#sizeBytes + sizeBytes > this.#parts.limitBytes && this.#evictStalled(share));
-    if (this.#sizeBytes + sizeBytes > this.#parts.limitBytes)
-      throw overloaded("bytes of requests", this.#parts.limitBytes);
-    this.#sizeBytes += sizeBytes;
-    share.sizeBytes += sizeBytes;
+    this.complete(share);
+    const { limitBytes } = this.#parts;
+    while (this.#sizeBytes + sizeBytes > limitBytes && this.#evictStalled(share));
+    if (this.#sizeBytes + sizeBytes > limitBytes) throw overloaded("bytes of requests", limitBytes);
+    this.#count(share, sizeBytes);
   }
 
-  /** More of the upload is to come: evict ends it. To be called anew with each piece that came. */
-  awaitMore(share: Share, evict: (error: RequestError) => void): void {
-    share.evict = evict;
-    share.lastByteMs = this.#parts.clock.nowMs();
+  /** Counts bytes with more to come. evict: ends the upload. Throws RequestError OVERLOADED as `receive` does. */
+  receivePart(share: Share, sizeBytes: number, evict: (error: RequestError) => void): void {
+    const { clock, limitBytes } = this.#parts;
+    const uploadsLimitBytes = Math.floor(limitBytes * UPLOADS_SHARE);
+    const isRoom = () =>
+      this.#uploadsBytes + sizeBytes <= uploadsLimitBytes && this.#sizeBytes + sizeBytes <= limitBytes;
+    while (!isRoom() && this.#evictStalled(share));
+    if (!isRoom()) throw overloaded("bytes of uploads", uploadsLimitBytes);
     // To the end of the order.
-    this.#uploads.delete(share);
+    this.complete(share);
+    this.#count(share, sizeBytes);
     this.#uploads.add(share);
+    this.#uploadsBytes += share.sizeBytes;
+    share.evict = evict;
+    share.lastByteMs = clock.nowMs();
   }
 
-  /** All of it is here. */
+  /** No more of it will come. */
   complete(share: Share): void {
-    this.#uploads.delete(share);
+    if (this.#uploads.delete(share)) this.#uploadsBytes -= share.sizeBytes;
     share.evict = null;
   }
 
@@ -87,12 +113,16 @@ export class Intake {
 
   /** The request has ended, one way or another. May be called twice. */
   close(share: Share): void {
-    this.#uploads.delete(share);
+    this.complete(share);
     this.#sizeBytes -= share.sizeBytes;
     if (share.isWorkedOn) this.#requestCount -= 1;
     share.sizeBytes = 0;
     share.isWorkedOn = false;
-    share.evict = null;
+  }
+
+  #count(share: Share, sizeBytes: number): void {
+    this.#sizeBytes += sizeBytes;
+    share.sizeBytes += sizeBytes;
   }
 
   #evictStalled(other: Share): boolean {

@@ -25,26 +25,33 @@ suite("limits", { concurrency: false }, () => {
   }
 
   test("500 uploads that stall leave the others at 200", async () => {
+    // What the 500 send is twice as much as there is room for.
     await using gateway = await open({ bytesInFlightLimit: 1024 * 1024 });
     const stalled = await Promise.all(Array.from({ length: 500 }, () => startUpload(gateway, 16_000_000, 4_000)));
+    const answeredCount = () => stalled.filter(({ answer }) => answer() !== "").length;
 
     try {
-      // What they sent is more than there is room for: the longest silent of them make way.
-      await waitUntil("a produce is answered with 200", async () => (await produce(gateway)).status === 200);
+      // Each is held, or was turned away because those that are held have filled their part of the room.
+      await waitUntil("all of them are there", async () => {
+        const heldCount = Math.floor((await bytesInFlight(gateway)) / 4_000);
+        return heldCount > 0 && heldCount + answeredCount() >= 500;
+      });
       const answers = await Promise.all(Array.from({ length: 100 }, () => produce(gateway)));
 
       assert.deepEqual(
         answers.map(({ status }) => status),
         new Array(100).fill(200),
       );
+      assert.ok((await bytesInFlight(gateway)) > 500_000);
     } finally {
       for (const { socket } of stalled) socket.destroy();
     }
   });
 
   test("a stalled upload that had to make way is told so", async () => {
-    await using gateway = await open({ bytesInFlightLimit: 100_000 });
+    await using gateway = await open({ bytesInFlightLimit: 120_000 });
     const upload = await startUpload(gateway, 200_000, 90_000);
+    await waitUntil("it is held", async () => (await bytesInFlight(gateway)) === 90_000);
     const large = JSON.stringify({ records: [{ value: "x".repeat(50_000) }] });
 
     await waitUntil("another one has its room", async () => (await produce(gateway, large)).status === 200);
@@ -102,6 +109,30 @@ suite("limits", { concurrency: false }, () => {
 
     assert.deepEqual([status, json.code], [413, "BODY_TOO_LARGE"]);
     assert.ok(process.memoryUsage.rss() - rssBefore < 200 * 1024 * 1024);
+  });
+
+  test("100 bodies that inflate beyond the limit at once are refused one after the other, in bounded memory", async () => {
+    await using gateway = await open({});
+    const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024), { level: 9 });
+    const rssBefore = process.memoryUsage.rss();
+
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => produce(gateway, bomb, { "content-encoding": "gzip" })),
+    );
+
+    assert.ok(answers.every(({ status }) => status === 413));
+    assert.ok(process.memoryUsage.rss() - rssBefore < 300 * 1024 * 1024);
+  });
+
+  test("a record beyond maxRequestSize fails alone, a body that inflates beyond its limit as a whole", async () => {
+    await using gateway = await open({ maxRequestSize: 2048, inflatedLimitBytes: 10_000 });
+    const body = (sizeBytes: number) => `{"records":[{"value":"${"x".repeat(sizeBytes)}"},{"value":1}]}`;
+
+    const large = await produce(gateway, body(3_000));
+    const inflated = await produce(gateway, gzipSync(body(20_000)), { "content-encoding": "gzip" });
+
+    assert.deepEqual([large.status, large.json.succeeded, large.json.offsets[0].code], [200, 1, "MESSAGE_TOO_LARGE"]);
+    assert.deepEqual([inflated.status, inflated.json.code], [413, "BODY_TOO_LARGE"]);
   });
 
   test("an upload that announces itself is refused before it is sent", async () => {
@@ -224,6 +255,11 @@ test("an error comes as RFC 9457 has it where that is asked for", async () => {
 
 function produce(gateway: Gateway, body: string | Uint8Array = ONE_RECORD, headers = {}) {
   return httpCall("POST", `${urlOf(gateway)}${PATH}`, body, headers);
+}
+
+async function bytesInFlight(gateway: Gateway): Promise<number> {
+  const { text } = await httpCall("GET", `${urlOf(gateway)}/metrics`);
+  return Number(/^millrace_http_in_flight_bytes (\d+)$/m.exec(text)?.[1]);
 }
 
 interface Client {
