@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { describeMachine, measure, median, whole } from "./measure.mjs";
 import { batches } from "./scenarios/batches.mjs";
 import { runBroker } from "./scenarios/broker.mjs";
+import { runHttp } from "./scenarios/http.mjs";
 import { singles } from "./scenarios/singles.mjs";
 import { openTarget } from "./target.mjs";
 
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     json: { type: "string" },
     parts: { type: "string", default: "singles,paced,produce,consume,restart,topics" },
     "log-gib": { type: "string", default: "4.6" },
+    only: { type: "string" },
     "kafka-port": { type: "string", default: "29592" },
   },
 });
@@ -30,9 +32,11 @@ const { values, positionals } = parseArgs({
 const scenario = scenarios[positionals[0]];
 if (positionals[0] === "broker") {
   await runBroker(values);
+} else if (positionals[0] === "http") {
+  await runHttp(values);
 } else if (scenario === undefined) {
   console.error(
-    `bench: which scenario? one of: ${Object.keys(scenarios).join(", ")}, broker (bench/README.md explains them)`,
+    `bench: which scenario? one of: ${Object.keys(scenarios).join(", ")}, broker, http (bench/README.md explains them)`,
   );
   process.exitCode = 2;
 } else {
