@@ -5,15 +5,28 @@ import { randomBytes } from "node:crypto";
 
 export const run = randomBytes(4).toString("hex");
 
+const LIMIT_MS = 90_000;
+
 export async function check(name, body) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${LIMIT_MS / 1000} s`)), LIMIT_MS);
+  });
   try {
-    await body();
+    await Promise.race([body(), late]);
     console.log(`ok    ${name}`);
   } catch (error) {
     process.exitCode = 1;
     console.log(`FAIL  ${name}: ${error}`);
     console.error(error);
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+/** Ends the program, whatever a check that failed has left open. */
+export function finish() {
+  process.exit();
 }
 
 export async function waitUntil(what, condition, seconds = 20) {

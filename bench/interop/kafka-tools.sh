@@ -9,6 +9,10 @@ bare() { timeout 90 ${KAFKA_TOOL:-kafka tool} "$@"; }
 
 produce() { seq 1 100 | tool console-producer --topic "$topic" --compression-codec "$1" --producer-property acks=all; }
 consume() { [ "$(tool console-consumer --topic "$topic" --from-beginning --max-messages "$1" --timeout-ms 20000 2>/dev/null | wc -l)" -eq "$1" ]; }
+headers() {
+  printf 'a:1,a:2\tkey\tvalue\n' | tool console-producer --topic "$topic-h" --property parse.headers=true --property parse.key=true || return 1
+  expect '^a:1,a:2.key.value$' tool console-consumer --topic "$topic-h" --from-beginning --max-messages 1 --timeout-ms 20000 --property print.headers=true --property print.key=true
+}
 verifiable() {
   expect '"sent":1000,"acked":1000' tool verifiable-producer --topic "$topic" --max-messages 1000 --acks -1 || return 1
   expect '"name":"shutdown_complete"' tool verifiable-consumer --topic "$topic" --group-id "v-$run" --max-messages 1500 --reset-policy earliest
@@ -18,6 +22,7 @@ groups() {
   expect "g-$run" tool consumer-groups --list || return 1
   expect "g-$run +$topic +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+" tool consumer-groups --describe --group "g-$run" || return 1
   expect "$topic +0 +0" tool consumer-groups --reset-offsets --group "g-$run" --topic "$topic" --to-earliest --execute || return 1
+  expect "$topic +0 +0" tool consumer-groups --reset-offsets --group "g-$run" --topic "$topic" --to-datetime 2020-01-01T00:00:00.000 --dry-run || return 1
   expect "was successful|were successful" tool consumer-groups --delete --group "g-$run"
 }
 configs() {
@@ -57,6 +62,7 @@ check "create a topic" expect "Created topic $topic" tool topics --create --topi
 check "list and describe topics" expect "PartitionCount: 3" tool topics --describe --topic "$topic"
 for codec in none gzip snappy lz4 zstd; do check "produce with $codec" produce "$codec"; done
 check "consume from the beginning" consume 500
+check "headers with duplicates" headers
 check "verifiable producer (idempotent) and consumer" verifiable
 check "offsets by position and time" expect "$topic:0:[0-9]+" tool get-offsets --topic "$topic" --time -2
 check "largest timestamp" expect "$topic:[0-2]:[0-9]+" tool get-offsets --topic "$topic" --time -3

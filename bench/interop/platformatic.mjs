@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { check, run, waitUntil } from "./checks.mjs";
+import { check, finish, run, waitUntil } from "./checks.mjs";
 
 const require = createRequire(process.env.INTEROP_MODULES ? `${process.env.INTEROP_MODULES}/` : import.meta.url);
 const { Admin, Consumer, ListOffsetTimestamps, Producer, ProduceAcks, stringDeserializers, stringSerializers } =
@@ -65,6 +65,7 @@ await check("headers, and consume from an offset", async () => {
   const headers = new Map([
     ["a", "1"],
     ["empty", ""],
+    ["none", null],
   ]);
   const { offsets } = await producer.send({ messages: [{ topic, value: "with headers", headers, partition: 0 }] });
   await producer.close();
@@ -85,6 +86,7 @@ await check("headers, and consume from an offset", async () => {
     [
       ["a", "1"],
       ["empty", ""],
+      ["none", undefined],
     ],
   );
   await consumer.close(true);
@@ -153,3 +155,4 @@ await check("delete topics", async () => {
   assert.equal((await admin.listTopics()).includes(topic), false);
 });
 await admin.close();
+finish();

@@ -2,8 +2,9 @@
  * Runs the clients that are here against a broker of this checkout: node bench/interop/run.mjs [NAME…]
  *
  * INTEROP_PYTHON: a python with confluent-kafka and kafka-python; INTEROP_MODULES: a folder in which kafkajs,
- * @platformatic/kafka and node@24 are installed; KAFKA_TOOL: what runs Kafka's tools by name ("kafka tool"). What is
- * missing is skipped, and said so. Exit code 1 if anything failed.
+ * @platformatic/kafka and node@24 are installed, and plugins of kafkajs for more codecs; KAFKA_TOOL: what runs Kafka's
+ * tools by name ("kafka tool"); KAFKA_JARS: a folder with Kafka's jars. What is missing is skipped, and said so. Exit code
+ * 1 if anything failed.
  */
 
 import { spawn, spawnSync } from "node:child_process";
@@ -15,6 +16,8 @@ import { formatAddress } from "../../packages/base/dist/index.js";
 import { Broker } from "../../packages/broker/dist/index.js";
 import { serverCertificate, serverKey, testAuthority } from "../../packages/testing/dist/index.js";
 
+/** Longest that one client may take for all it has to show. */
+const LIMIT_MS = 15 * 60_000;
 const here = dirname(fileURLToPath(import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "millrace-interop-"));
 const dataDir = join(folder, "data");
@@ -42,15 +45,17 @@ const python = process.env.INTEROP_PYTHON ?? "";
 const modules = process.env.INTEROP_MODULES ?? "";
 const newNode = join(modules, "node_modules/.bin/node");
 const kafkaTool = process.env.KAFKA_TOOL ?? "";
+const jars = process.env.KAFKA_JARS ?? "";
 const has = (command) => spawnSync(command, ["--version"], { stdio: "ignore" }).error === undefined;
 
 const scenarios = {
   kcat: { is: has("kcat"), command: ["bash", "kcat.sh", server] },
   confluent: { is: python !== "", command: [python, "confluent.py", server] },
   "kafka-python": { is: python !== "", command: [python, "kafka_python.py", server] },
-  kafkajs: { is: modules !== "", command: ["node", "kafkajs.mjs", server] },
+  kafkajs: { is: modules !== "", command: [process.execPath, "kafkajs.mjs", server] },
   platformatic: { is: modules !== "" && existsSync(newNode), command: [newNode, "platformatic.mjs", server] },
   "franz-go": { is: has("go"), command: ["go", "run", ".", server], folder: "franz-go" },
+  java: { is: jars !== "", command: ["java", "-cp", join(jars, "*"), "JavaClients.java", server] },
   "kafka-tools": { is: kafkaTool !== "", command: ["bash", "kafka-tools.sh", server, dataDir] },
   security: {
     is: kafkaTool !== "" && has("kcat"),
@@ -67,7 +72,7 @@ try {
     if (!is) continue;
     const [program, ...args] = command;
     const env = { ...process.env, PYTHON: python };
-    const child = spawn(program, args, { cwd: join(here, sub), stdio: "inherit", env });
+    const child = spawn(program, args, { cwd: join(here, sub), stdio: "inherit", env, timeout: LIMIT_MS });
     const code = await new Promise((resolve) => child.on("close", resolve));
     if (code !== 0) process.exitCode = 1;
   }
