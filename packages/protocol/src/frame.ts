@@ -24,6 +24,7 @@ export function encodeRequest<RequestInput>(
   body: RequestInput,
 ): Uint8Array[] {
   const writer = new Writer();
+  writer.beginFrame();
   writer.int16(api.key);
   writer.int16(version);
   writer.int32(header.correlationId);
@@ -69,6 +70,7 @@ export function encodeResponse<ResponseInput>(
   body: ResponseInput,
 ): Uint8Array[] {
   const writer = new Writer();
+  writer.beginFrame();
   writer.int32(correlationId);
   if (hasFlexibleResponseHeader(api, version)) writer.unsignedVarint(0);
   api.response.encode(writer, version, body);

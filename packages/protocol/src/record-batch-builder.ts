@@ -65,7 +65,7 @@ export class RecordBatchBuilder {
 
   /** limitBytes: how much of the slab may be used, header included. */
   constructor(slab: Buffer, limitBytes = slab.length) {
-    assert(slab.length >= HEADER_BYTES, `a slab of ${slab.length} bytes has no room for a batch header`);
+    assert(slab.length >= HEADER_BYTES, "a slab has room for a batch header");
     this.#bytes = slab;
     this.#limitBytes = Math.min(limitBytes, slab.length);
   }
@@ -93,7 +93,7 @@ export class RecordBatchBuilder {
 
   /** Goes on in another slab, with what has been appended so far. */
   moveTo(slab: Buffer, limitBytes = slab.length): void {
-    assert(slab.length >= this.#sizeBytes, `${this.#sizeBytes} bytes do not fit a slab of ${slab.length}`);
+    assert(slab.length >= this.#sizeBytes, "what was appended fits the other slab");
     slab.set(this.#bytes.subarray(0, this.#sizeBytes));
     this.#bytes = slab;
     this.#limitBytes = Math.min(limitBytes, slab.length);
@@ -165,14 +165,14 @@ export class RecordBatchBuilder {
   seal(compressed: { readonly records: Uint8Array; readonly codecId: number } | null): Buffer {
     assert(this.#recordCount > 0, "a batch without records cannot be sealed");
     const batch = compressed === null ? this.#bytes.subarray(0, this.#sizeBytes) : withHeaderRoom(compressed.records);
-    batch.writeBigInt64BE(0n, 0);
+    writeInt64(batch, 0, 0);
     batch.writeInt32BE(batch.length - LENGTH_PREFIX_BYTES, LENGTH_AT);
     batch.writeInt32BE(-1, LEADER_EPOCH_AT);
     batch[MAGIC_AT] = MAGIC;
     batch.writeInt16BE(compressed === null ? 0 : compressed.codecId, ATTRIBUTES_AT);
     batch.writeInt32BE(this.#recordCount - 1, LAST_OFFSET_DELTA_AT);
-    batch.writeBigInt64BE(BigInt(this.#baseTimestampMs), BASE_TIMESTAMP_AT);
-    batch.writeBigInt64BE(BigInt(this.#maxTimestampMs), MAX_TIMESTAMP_AT);
+    writeInt64(batch, BASE_TIMESTAMP_AT, this.#baseTimestampMs);
+    writeInt64(batch, MAX_TIMESTAMP_AT, this.#maxTimestampMs);
     batch.writeInt32BE(this.#recordCount, RECORD_COUNT_AT);
     return batch;
   }
@@ -184,6 +184,13 @@ export function stampBatch(batch: Buffer, stamp: ProducerStamp): void {
   batch.writeInt16BE(stamp.producerEpoch, PRODUCER_EPOCH_AT);
   batch.writeInt32BE(stamp.baseSequence, BASE_SEQUENCE_AT);
   batch.writeUInt32BE(crc32c(batch.subarray(ATTRIBUTES_AT)), CRC_AT);
+}
+
+/** A safe integer as 64 bits, without a bigint: a batch has three of them. */
+function writeInt64(bytes: Buffer, at: number, value: number): void {
+  const high = Math.floor(value / 2 ** 32);
+  bytes.writeInt32BE(high, at);
+  bytes.writeUInt32BE(value - high * 2 ** 32, at + 4);
 }
 
 /** How many bytes a record takes at most, itself and its length; exact for bytes, generous for text. */

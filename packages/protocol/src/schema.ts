@@ -286,6 +286,10 @@ function nullableStruct<Output, Input>(codec: Codec<Output, Input>): Codec<Outpu
 }
 
 function writeTaggedFields(writer: Writer, parts: readonly FieldCodec[], values: Record<string, unknown>): void {
+  if (parts.length === 0) {
+    writer.unsignedVarint(0);
+    return;
+  }
   const present = parts.filter((part) => !isDefault(values[part.name], part.defaultValue));
   writer.unsignedVarint(present.length);
   for (const part of present) {
@@ -359,10 +363,11 @@ function nullableCodec<Output, Input = Output>(
   options: CompileOptions,
   parts: LengthPrefixed<Output, Input>,
 ): Codec<Output, Input> {
+  const notNullable = `${options.path}: null cannot be written in version ${options.version}`;
   const codec: Codec<Output | null, Input | null> = {
     write(writer, value) {
       if (value === null) {
-        assert(options.isNullable, `${options.path}: null cannot be written in version ${options.version}`);
+        assert(options.isNullable, notNullable);
         parts.length.write(writer, -1);
         return;
       }
@@ -446,9 +451,9 @@ export function defineMessage<S extends Shape>(
 ): Message<StructOutput<S>, StructInput<S>> {
   const codecs: (Codec<StructOutput<S>, StructInput<S>> | undefined)[] = [];
   const codecOf = (version: number) => {
-    assert(version >= versions.min && version <= versions.max, `${name} has no version ${version}`);
     const compiled = codecs[version];
     if (compiled !== undefined) return compiled;
+    assert(version >= versions.min && version <= versions.max, `${name} has no version ${version}`);
     const isFlexible = version >= flexibleSince;
     const codec = compileStruct(shape, { version, isFlexible, isNullable: false, path: `${name} v${version}` });
     codecs[version] = codec;

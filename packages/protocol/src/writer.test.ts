@@ -65,10 +65,13 @@ test("growing between two large chunks loses nothing", () => {
 
 test("a frame starts with its length, whether its first chunk is small, large or missing", () => {
   const small = new Writer();
+  small.beginFrame();
   small.int16(5);
   const large = new Writer();
+  large.beginFrame();
   large.raw(Buffer.alloc(2000));
-  const empty = new Writer();
+  const empty = new Writer(1);
+  empty.beginFrame();
 
   assert.equal(Buffer.concat(small.finishFrame()).toString("hex"), "000000020005");
   assert.equal(Buffer.concat(large.finishFrame()).readInt32BE(0), 2000);

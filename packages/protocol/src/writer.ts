@@ -3,6 +3,7 @@
 import { assert } from "@millrace/base";
 
 const INITIAL_SIZE_BYTES = 512;
+const FRAME_LENGTH_BYTES = 4;
 /** Below this a copy is cheaper than one more entry in the writev. */
 const GATHER_THRESHOLD_BYTES = 1024;
 
@@ -102,17 +103,20 @@ export class Writer {
     assert(writtenBytes === 16, `uuid "${text}" is not 16 bytes of base64url`);
   }
 
-  /** The result, with its length in 4 bytes before it: one frame. */
+  /** Leaves room for the frame's length. Before anything else is written. */
+  beginFrame(): void {
+    assert(this.sizeBytes === 0, "a frame begins with its length");
+    this.#reserve(FRAME_LENGTH_BYTES);
+  }
+
+  /** What was written since beginFrame, with its length before it. */
   finishFrame(): Uint8Array[] {
-    const sizeBytes = this.sizeBytes;
+    const frameBytes = this.sizeBytes - FRAME_LENGTH_BYTES;
     this.#cut();
-    const length = Buffer.allocUnsafe(4);
-    length.writeInt32BE(sizeBytes);
-    const first = this.#chunks[0];
-    if (first !== undefined && first.length < GATHER_THRESHOLD_BYTES) {
-      this.#chunks[0] = Buffer.concat([length, first]);
-    } else {
-      this.#chunks.unshift(length);
+    const [head] = this.#chunks;
+    assert(head !== undefined && frameBytes >= 0, "a frame is finished after it was begun");
+    for (let index = 0; index < FRAME_LENGTH_BYTES; index++) {
+      head[index] = frameBytes >>> (8 * (FRAME_LENGTH_BYTES - 1 - index));
     }
     return this.#chunks;
   }

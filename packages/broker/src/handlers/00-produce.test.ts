@@ -143,6 +143,7 @@ test("zstd needs a version that old clients do not speak", async () => {
 test("version 0, which is advertised for librdkafka's sake, is answered with UNSUPPORTED_VERSION", async () => {
   using raw = await WireClient.connect(started.broker.address);
   const writer = new Writer();
+  writer.beginFrame();
   writer.int16(0); // Produce
   writer.int16(0); // v0
   writer.int32(1);

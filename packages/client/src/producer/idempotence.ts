@@ -51,9 +51,10 @@ export class PartitionSequence {
   /** The stamp of the next batch. It is never taken back: not even a batch that failed gives its sequence to another. */
   take(recordCount: number): ProducerStamp {
     assert(this.#identity !== null, "a sequence was taken before there was a producer id");
+    const { producerId, producerEpoch } = this.#identity;
     const baseSequence = this.#next;
     this.#next = addSequence(baseSequence, recordCount);
-    return { ...this.#identity, baseSequence };
+    return { producerId, producerEpoch, baseSequence };
   }
 
   acknowledge(stamp: ProducerStamp, recordCount: number): void {

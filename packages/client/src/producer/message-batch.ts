@@ -36,8 +36,8 @@ export interface MessageBatchParts {
 /** Seals: checks that the parts belong together. From here on the records of the batch are what they are. */
 export function createMessageBatch(parts: MessageBatchParts): MessageBatch {
   const { completions, slots, timestampsMs } = parts.records;
-  assert(parts.topic !== "" && parts.partition >= 0, `a batch needs a topic and a partition`);
-  assert(completions.length > 0, `a batch for ${parts.topic}-${parts.partition} has no records`);
+  assert(parts.topic !== "" && parts.partition >= 0, "a batch needs a topic and a partition");
+  assert(completions.length > 0, "a batch has records");
   assert(timestampsMs.length === completions.length, "each record of a batch has a timestamp");
   assert(slots === null || slots.length === completions.length, "each record of a batch has a slot");
   return new MessageBatch(parts);

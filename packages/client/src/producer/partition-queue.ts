@@ -77,9 +77,14 @@ export class PartitionQueue implements StickyCandidate {
     return false;
   }
 
+  /** Something is to be sent, now or later. */
+  get hasUnsent(): boolean {
+    return this.retries.length > 0 || this.sealed.length > 0 || this.hasOpenRecords;
+  }
+
   /** Nothing is owed to anybody. */
   get isEmpty(): boolean {
-    return this.inFlight.length === 0 && this.retries.length === 0 && this.sealed.length === 0 && !this.hasOpenRecords;
+    return this.inFlight.length === 0 && !this.hasUnsent;
   }
 
   /** When its oldest record without a fate came; infinity if there is none. */

@@ -236,7 +236,8 @@ export class ProducerBatchExecutor {
       sizeBytes += batchBytes;
       this.#take(queue, batch, link.nodeId);
       request.push({ queue, batch });
-      again.push(queue);
+      if (queue.hasUnsent) again.push(queue);
+      else queue.isListed = false;
     }
     // Those that were served stand behind those that were not.
     link.listed = [...listed.slice(taken), ...again];

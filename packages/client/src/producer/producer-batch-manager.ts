@@ -322,7 +322,7 @@ export class ProducerBatchManager {
   /** Seals what is open in the queue: it joins the sealed batches, behind those that are there. */
   sealOpen(queue: PartitionQueue): void {
     const topic = this.#topics.get(queue.topic);
-    assert(topic !== undefined, `the queue of ${queue.topic} has its topic`);
+    assert(topic !== undefined, "a queue has its topic");
     for (const open of queue.open) if (open) this.#seal(topic, queue, open);
   }
 

@@ -238,7 +238,7 @@ export class Producer {
     const completion = new BatchCompletion(records.length);
     for (let slot = 0; slot < records.length; slot++) {
       const record = records[slot];
-      assert(record !== undefined, `sendBatch: there is no record at ${slot}`);
+      assert(record !== undefined, "sendBatch: the list of records has no holes");
       this.#accept(record, completion, slot, codecId, null);
     }
     return completion.promise;
