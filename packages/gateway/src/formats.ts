@@ -5,10 +5,24 @@ import { stringBytes } from "./json/strings.ts";
 
 /**
  * json: the JSON as it was sent, byte for byte. string: the text of a JSON string; of any other value its JSON.
- * binary: the bytes that a JSON string holds in base64.
+ * binary: the bytes that a JSON string holds in base64. avro: what the JSON says, as the request's schema has it.
  */
-export const formats = ["json", "string", "binary"] as const;
+export const formats = ["json", "string", "binary", "avro"] as const;
 export type Format = (typeof formats)[number];
+
+/** Writes JSON as the bytes that a schema asks for. */
+export interface PartCodec {
+  /** Of the JSON value from start to end, which the scanner has passed. */
+  encode(body: Buffer, start: number, end: number): Buffer | RecordFailure;
+}
+
+/** What the keys and values of a request are written with, where its formats need a schema. */
+export interface PartCodecs {
+  readonly key: PartCodec | null;
+  readonly value: PartCodec | null;
+}
+
+export const noCodecs: PartCodecs = { key: null, value: null };
 
 /** Why a record's content cannot be stored: the record fails, the request goes on. Not an Error: a body may hold a million of them. */
 export class RecordFailure {
@@ -30,10 +44,21 @@ const LOWER_N = 0x6e;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 
-/** The bytes of the JSON value from start to end, which the scanner has passed. JSON's null is no bytes in every format. */
-export function serialize(format: Format, body: Buffer, start: number, end: number): Buffer | null | RecordFailure {
+/**
+ * The bytes of the JSON value from start to end, which the scanner has passed. JSON's null is no bytes in every format.
+ *
+ * codec: for avro.
+ */
+export function serialize(
+  format: Format,
+  body: Buffer,
+  start: number,
+  end: number,
+  codec: PartCodec | null = null,
+): Buffer | null | RecordFailure {
   const first = body[start];
   if (first === LOWER_N) return null;
+  if (format === "avro") return codec === null ? failed("avro format needs a schema") : codec.encode(body, start, end);
   if (format === "json" || (format === "string" && first !== QUOTE)) return body.subarray(start, end);
   if (first !== QUOTE) return failed("binary format expects a base64-encoded string");
   const text = stringBytes(body, start, end);

@@ -28,10 +28,10 @@ export function schemaText(schema: AvroSchema): string {
 
 function toSchema(schema: AvroSchema): avro.Schema {
   if (typeof schema !== "string") return schema as avro.Schema; // avsc checks it
+  // The name of a primitive type is written without quotes as well; "null" is JSON too, and means the type.
   try {
-    return JSON.parse(schema);
+    return JSON.parse(schema) ?? schema;
   } catch {
-    // The name of a primitive type is written without quotes as well.
     return schema as avro.Schema;
   }
 }

@@ -7,6 +7,7 @@ export {
   type SchemaReference,
   SchemaRegistry,
   type SchemaRegistryConfig,
+  SchemaRegistryError,
   type StoredSchema,
 } from "./schema-registry.ts";
 export type { SubjectNameFunction, SubjectNameStrategy } from "./subject-names.ts";

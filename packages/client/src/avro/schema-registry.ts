@@ -13,7 +13,7 @@ import {
   systemRandom,
   text,
 } from "@millrace/base";
-import { KafkaError } from "@millrace/protocol";
+import { KafkaError, type KafkaErrorOptions } from "@millrace/protocol";
 import { backoffMs } from "../retry.ts";
 import { RecentMap } from "./recent-map.ts";
 
@@ -81,6 +81,19 @@ export interface LatestSchema extends StoredSchema {
   readonly untilMs: number;
 }
 
+/** The registry cannot be reached, or does not do what it was asked for. code: SCHEMA_REGISTRY_FAILED. */
+export class SchemaRegistryError extends KafkaError {
+  override readonly name = "SchemaRegistryError";
+  /** Of the registry's answer; null if there was none that could be read. */
+  readonly status: number | null;
+
+  constructor(message: string, options: KafkaErrorOptions & { readonly status?: number } = {}) {
+    const { status = null, ...rest } = options;
+    super("SCHEMA_REGISTRY_FAILED", `schema registry: ${message}`, rest);
+    this.status = status;
+  }
+}
+
 const RETRY_WAITS = { baseMs: 100, maxMs: 1_000 };
 /** Deeper references than any real schema has: they would go round in a circle. */
 const REFERENCE_DEPTH_LIMIT = 32;
@@ -90,7 +103,7 @@ const MEDIA_TYPE = "application/vnd.schemaregistry.v1+json";
  * What a schema's id stands for never changes, so that each is asked for once; whoever asks meanwhile waits for the same
  * answer. A failure is not kept.
  *
- * All methods reject with KafkaError SCHEMA_REGISTRY_FAILED, retriable if the registry could not be reached.
+ * All methods reject with SchemaRegistryError, retriable if the registry could not be reached.
  */
 export class SchemaRegistry {
   readonly #options: ReturnType<typeof schemaRegistryOptions.resolve>;
@@ -133,7 +146,8 @@ export class SchemaRegistry {
 
   /** The texts of schemas that are referred to, each behind those that it refers to itself. */
   async resolve(references: readonly SchemaReference[], depth = 0): Promise<string[]> {
-    if (depth > REFERENCE_DEPTH_LIMIT) throw registryError(`references go deeper than ${REFERENCE_DEPTH_LIMIT}`);
+    if (depth > REFERENCE_DEPTH_LIMIT)
+      throw new SchemaRegistryError(`references go deeper than ${REFERENCE_DEPTH_LIMIT}`);
     const texts: string[] = [];
     for (const { subject, version } of references) {
       const found = await this.#once(`${subject} ${version}`, () => this.#version(subject, String(version)));
@@ -194,14 +208,17 @@ export class SchemaRegistry {
       status = response.status;
       answer = await response.text();
     } catch (error) {
-      throw registryError(`${where}: ${reasonOf(error)}`, { cause: error, retriable: true });
+      throw new SchemaRegistryError(`${where}: ${reasonOf(error)}`, { cause: error, retriable: true });
     } finally {
       timer.cancel();
     }
     const parsed = parseObject(answer);
     if (status >= 200 && status < 300 && parsed !== null) return parsed;
     const told = parsed !== null && "message" in parsed ? parsed.message : answer.slice(0, SHOWN_CHARACTERS);
-    throw registryError(`${where}: ${status} ${told}`, { retriable: status >= 500 || status === TOO_MANY_REQUESTS });
+    throw new SchemaRegistryError(`${where}: ${status} ${told}`, {
+      status,
+      retriable: status >= 500 || status === TOO_MANY_REQUESTS,
+    });
   }
 
   #headers(): Record<string, string> {
@@ -214,10 +231,6 @@ export class SchemaRegistry {
 
 const TOO_MANY_REQUESTS = 429;
 const SHOWN_CHARACTERS = 200;
-
-function registryError(message: string, options: { cause?: unknown; retriable?: boolean } = {}): KafkaError {
-  return new KafkaError("SCHEMA_REGISTRY_FAILED", `schema registry: ${message}`, options);
-}
 
 /** fetch says only that it failed; its cause says why. */
 function reasonOf(error: unknown): string {
@@ -237,15 +250,15 @@ function parseObject(json: string): object | null {
 function storedSchema(answer: object): StoredSchema {
   const { schema, references, schemaType } = answer as { schema?: unknown; references?: unknown; schemaType?: unknown };
   if (schemaType !== undefined && schemaType !== "AVRO")
-    throw registryError(`expected an Avro schema, found ${schemaType}`);
-  if (typeof schema !== "string") throw registryError("the answer has no schema");
+    throw new SchemaRegistryError(`expected an Avro schema, found ${schemaType}`);
+  if (typeof schema !== "string") throw new SchemaRegistryError("the answer has no schema");
   return { schema, references: Array.isArray(references) ? references : [] };
 }
 
 function numberIn(answer: object, name: string, where: string): number {
   const value: unknown = Reflect.get(answer, name);
   if (typeof value === "number") return value;
-  throw registryError(`${where}: the answer has no ${name}`);
+  throw new SchemaRegistryError(`${where}: the answer has no ${name}`);
 }
 
 function isObject(value: unknown): boolean {
