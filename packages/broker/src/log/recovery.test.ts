@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type FileSystem, MemoryFileSystem, writeFully } from "@millrace/base";
+import { type FileSystem, MemoryFileSystem, SeededRandom, VirtualClock, writeFully } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { FaultyFileSystem, LogFixture, numbered, producerStamp } from "@millrace/testing";
+import { FaultyFileSystem, LogFixture, numbered, producerStamp, SimulatedFileSystem } from "@millrace/testing";
 
 const code = (expected: string) => (error: unknown) => error instanceof KafkaError && error.code === expected;
 const VALUES = ["first", "second", "third", "fourth"];
@@ -99,6 +99,30 @@ describe("after a crash", () => {
     assert.equal(endOffset, (bases[2] ?? 0n) - 1n);
     assert.deepEqual(await logBases(fixture), bases.slice(0, 2));
     assert.equal((await fixture.readAll()).length, Number(endOffset));
+  });
+
+  test("segments that were deleted behind a bad batch do not come back at a power cut", async () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const clock = new VirtualClock();
+      const soon = <T>(promise: Promise<T>) => clock.runUntil(promise, 1000);
+      const settings = { segmentBytes: 160 };
+      const disk = new SimulatedFileSystem({ clock, random: new SeededRandom(seed) });
+      const fixture = await soon(LogFixture.open({ fileSystem: disk, clock, settings }));
+      for (const value of ["0", "1", "2", "3", "4", "5"]) await soon(fixture.append([value]).flushed);
+      const bases = await soon(logBases(fixture));
+      const path = fixture.logFile(bases[1] ?? 0n);
+      const bytes = await soon(disk.readFile(path));
+      bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+      await soon(rewrite(disk, path, bytes));
+      await soon(fixture.reopen());
+      const kept = await soon(fixture.readAll());
+      await soon(fixture.append(["next"]).flushed);
+
+      const survivor = new LogFixture({ fileSystem: disk.crash(), clock, settings });
+      await soon(survivor.reopen());
+
+      assert.deepEqual(await soon(survivor.readAll()), [...kept, `${kept.length}:next`], `seed ${seed}`);
+    }
   });
 
   test("what was found behind the checkpoint is synced before it is served", async () => {
