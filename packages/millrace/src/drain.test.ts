@@ -89,18 +89,17 @@ test("at SIGTERM readiness goes first, an upload under way is still answered, an
 test("a second signal ends the process at once", async () => {
   const folder = await temporaryFolder();
   const words = ["--data-dir", folder.path, "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"];
-  const server = await serveMillrace([...words, "--shutdown-delay-ms", "60000"]);
+  const server = await serveMillrace([...words, "--shutdown-delay-ms", "600000"]);
   try {
     server.child.kill("SIGTERM");
     await waitUntil("it has begun to stop", async () => {
       return (await fetch(`http://${server.ready.http}/health/ready`)).status === 503;
     });
-    const startedMs = performance.now();
 
     const { exitCode } = await server.stop("SIGTERM");
 
+    // After the delay, which nobody here waits for, it would have been 0.
     assert.equal(exitCode, 1);
-    assert.ok(performance.now() - startedMs < 5_000);
   } finally {
     await server.stop("SIGKILL");
     await folder.remove();
