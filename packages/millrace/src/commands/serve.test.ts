@@ -112,7 +112,7 @@ test("a data dir that cannot be written to is told with its path", async () => {
 test("an address that others can reach is refused unless --insecure says that it is wanted", async () => {
   const folder = await temporaryFolder();
   try {
-    for (const flag of ["--kafka", "--http"]) {
+    for (const flag of ["--kafka", "--kafka-tls", "--http"]) {
       const { exitCode, stderr } = await runMillrace([
         "serve",
         "--data-dir",
@@ -130,6 +130,31 @@ test("an address that others can reach is refused unless --insecure says that it
     const server = await serveMillrace(words);
 
     assert.match(server.ready.kafka ?? "", /^0\.0\.0\.0:\d+$/);
+    assert.equal((await server.stop()).exitCode, 0);
+  } finally {
+    await folder.remove();
+  }
+});
+
+test("an address that others can reach is taken where those who come have to log in", async () => {
+  const folder = await temporaryFolder();
+  await mkdir(folder.path, { recursive: true });
+  const users = join(folder.path, "users.json");
+  await writeFile(users, JSON.stringify({ alice: "alice-secret" }));
+  const words = ["--data-dir", join(folder.path, "data"), "--http", "127.0.0.1:0", "--sasl-users-file", users];
+  try {
+    const refused = await runMillrace(["serve", ...words, "--kafka", "0.0.0.0:0", "--sasl-on", "tls"]);
+    assert.match(refused.stderr, /^millrace: --kafka 0\.0\.0\.0:0 would let everybody .*--sasl-on all/);
+
+    const server = await serveMillrace([...words, "--kafka", "0.0.0.0:0"]);
+    const stranger = await runMillrace([
+      "topics",
+      "list",
+      "--brokers",
+      server.ready.kafka?.replace("0.0.0.0", "127.0.0.1") ?? "",
+    ]);
+
+    assert.equal(stranger.exitCode, 1);
     assert.equal((await server.stop()).exitCode, 0);
   } finally {
     await folder.remove();

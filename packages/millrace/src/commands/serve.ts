@@ -139,23 +139,36 @@ function explainStart(error: unknown): unknown {
 /** Whoever reaches an open port may read and write everything, so that must be wanted. */
 function refuseOpenDoors(options: ServeOptions): void {
   if (options.insecure) return;
-  const isHttpGuarded = options.auth === "keys" || options.httpTlsCa !== null;
-  const doors = [
-    { flag: "--kafka", given: options.brokers.length === 0 ? options.kafka : null, way: "take 127.0.0.1" },
-    {
-      flag: "--http",
-      given: isHttpGuarded ? null : options.http,
-      way: "ask for API keys with --auth keys, take 127.0.0.1",
-    },
-  ];
-  for (const { flag, given, way } of doors) {
-    const host = given === null ? null : (parseAddress(given)?.host ?? null);
-    if (host !== null && !isLoopback(host)) {
-      throw new CommandError(
-        `${flag} ${given} would let everybody who reaches ${host} read and write without a password; ${way}, or add --insecure if that is wanted`,
-      );
-    }
+  for (const { flag, address, isGuarded, way } of doorsOf(options)) {
+    const host = address === null ? null : (parseAddress(address)?.host ?? null);
+    if (host === null || isGuarded || isLoopback(host)) continue;
+    throw new CommandError(
+      `${flag} ${address} would let everybody who reaches ${host} read and write without a password; ${way}, take 127.0.0.1, or add --insecure if that is wanted`,
+    );
   }
+}
+
+function doorsOf(options: ServeOptions) {
+  const hasUsers = options.saslUsersFile !== null;
+  const kafkaTls = {
+    flag: "--kafka-tls",
+    address: options.kafkaTls,
+    isGuarded: hasUsers || options.kafkaTlsClientAuth === "required",
+    way: "ask for a login with --sasl-users-file, or for certificates with --kafka-tls-client-auth required",
+  };
+  const kafka = {
+    flag: "--kafka",
+    address: options.kafka,
+    isGuarded: hasUsers && options.saslOn === "all",
+    way: hasUsers ? "ask for a login here too with --sasl-on all" : "ask for a login with --sasl-users-file",
+  };
+  const http = {
+    flag: "--http",
+    address: options.http,
+    isGuarded: options.auth === "keys" || options.httpTlsCa !== null,
+    way: "ask for API keys with --auth keys",
+  };
+  return options.brokers.length === 0 ? [kafka, kafkaTls, http] : [http];
 }
 
 function isLoopback(host: string): boolean {

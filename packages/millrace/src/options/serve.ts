@@ -68,7 +68,7 @@ const ownEntries = {
   }),
   insecure: flag({
     default: false,
-    doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write. HTTP does without it where auth is keys or httpTlsCa is given.",
+    doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write. It is not needed for an address that asks who comes: HTTP with auth keys or httpTlsCa, Kafka with saslUsersFile or kafkaTlsClientAuth required.",
   }),
   logLevel: optional(
     choice(["debug", "info", "warn", "error", "silent"], {
