@@ -7,7 +7,7 @@
  */
 
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, normalize, relative } from "node:path";
+import { basename, dirname, join, normalize, relative } from "node:path";
 import { filesBelow, isMain, root } from "./build.mjs";
 import { missingFromLock } from "./complete-lock.mjs";
 
@@ -23,7 +23,7 @@ const ARROWS = {
 };
 
 /** Where a reader, npm or Node comes in; every other file must be imported by one that is reached from here. */
-const DOORS = /\/src\/(index|internal|main|\w+\/index)\.ts$|\.test\.ts$/;
+const DOORS = /\/src\/(main|(\w+\/)?(index|internal))\.ts$|\.test\.ts$/;
 
 const LEFTOVERS = [
   { pattern: /\b(TODO|FIXME|HACK|XXX)\b/, message: "unfinished business: finish it, or write an issue" },
@@ -35,7 +35,16 @@ const LEFTOVERS = [
 
 /** Returns what is wrong, a line each: "packages/x/src/y.ts:12: …". */
 export function tidy() {
-  return [...misplacedArrows(), ...unreachedFiles(), ...leftovers(), ...unfitLocks(), ...deadPaths()];
+  return [
+    ...misplacedArrows(),
+    ...unreachedFiles(),
+    ...leftovers(),
+    ...unfitLocks(),
+    ...deadPaths(),
+    ...unnamedFolders(),
+    ...unlinkedDocuments(),
+    ...unknownCommands(),
+  ];
 }
 
 function* misplacedArrows() {
@@ -103,6 +112,43 @@ function* deadPaths() {
     }
     for (const [, target] of read(path).matchAll(/\]\(([\w./-]+)(?:#[\w-]+)?\)/g)) {
       if (!existsSync(join(root, dirname(path), target))) yield `${path}: links to ${target}, which is not there`;
+    }
+  }
+}
+
+/** The map would send a newcomer past a folder that it does not name, or of which it names no file. */
+function* unnamedFolders() {
+  const map = read("docs/ARCHITECTURE.md");
+  const folders = Object.keys(ARROWS)
+    .flatMap((name) => filesBelow(join(root, "packages", name, "src")))
+    .map((path) => dirname(toRelative(path)));
+  for (const folder of new Set(folders)) {
+    const isPackage = folder.endsWith("/src");
+    const named = isPackage ? folder.slice(0, -"/src".length) : `${folder}/`;
+    if (!map.includes(isPackage ? `\`${named}\`` : named)) yield `docs/ARCHITECTURE.md: does not name ${folder}`;
+  }
+}
+
+/** Whoever looks for a document starts at the README. */
+function* unlinkedDocuments() {
+  const readme = read("README.md");
+  const pages = filesBelow(join(root, "docs"))
+    .map(toRelative)
+    .filter((path) => /^docs\/[^/]+\.md$/.test(path));
+  for (const path of pages) if (!readme.includes(`](${path})`)) yield `README.md: does not link to ${path}`;
+}
+
+/** A command that does not exist is the first thing that a reader of a document tries. */
+function* unknownCommands() {
+  const scripts = JSON.parse(read("package.json")).scripts;
+  const commands = filesBelow(join(root, "packages/millrace/src/commands")).map((path) => basename(path, ".ts"));
+  for (const path of textFiles().filter((name) => name.endsWith(".md"))) {
+    const text = read(path);
+    for (const [, script] of text.matchAll(/\bnpm run ([a-z][\w:-]*)/g)) {
+      if (!(script in scripts)) yield `${path}: names npm run ${script}, which package.json does not have`;
+    }
+    for (const [, command] of text.matchAll(/\bnpx millrace ([a-z]+)/g)) {
+      if (!commands.includes(command)) yield `${path}: names millrace ${command}, which is no command`;
     }
   }
 }
