@@ -4,6 +4,7 @@ import type { Admin } from "@millrace/client";
 import type { AsyncRequests } from "./async/async-requests.ts";
 import type { KeyStore } from "./auth/key-store.ts";
 import type { Health } from "./health.ts";
+import type { IdempotencyKeys } from "./idempotency/idempotency-keys.ts";
 import type { Connections } from "./limits/connections.ts";
 import type { Intake } from "./limits/intake.ts";
 import type { Metrics } from "./metrics.ts";
@@ -18,6 +19,7 @@ export interface GatewayContext {
   readonly producers: Producers;
   readonly topics: TopicDirectory;
   readonly asyncRequests: AsyncRequests;
+  readonly idempotencyKeys: IdempotencyKeys;
   readonly keys: KeyStore;
   readonly connections: Connections;
   readonly intake: Intake;

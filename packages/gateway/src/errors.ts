@@ -54,6 +54,14 @@ export const requestErrors = {
     "Send slower, DELETE requests that are final, or raise asyncRequestsLimit or asyncLimitBytes.",
     true,
   ),
+  IDEMPOTENCY_KEY_REUSED: row(422, "Take another key for another request, or send the first one as it was."),
+  IDEMPOTENCY_KEY_IN_USE: row(
+    409,
+    "Send again after the seconds that Retry-After tells: the first is under way.",
+    true,
+  ),
+  IDEMPOTENCY_IN_DOUBT: row(409, "Look whether the records are in the topic; send what is missing with another key."),
+  EXPECTATION_FAILED: row(417, "Send Expect: 100-continue, or no Expect at all."),
   INTERNAL_ERROR: row(500, "Report it with the request id: this is a mistake in Millrace."),
 } as const satisfies Record<string, Row>;
 
@@ -109,9 +117,16 @@ export interface ErrorAnswer {
 /** The same in the form of RFC 9457, for those who ask for application/problem+json. */
 export function asProblem({ status, body }: ErrorAnswer): object {
   const { error, code, ...rest } = body;
-  const words = code.toLowerCase().replaceAll("_", " ");
-  const title = words.charAt(0).toUpperCase() + words.slice(1);
-  return { type: `urn:millrace:error:${code}`, title, status, detail: error, code, ...rest };
+  return { type: `urn:millrace:error:${code}`, title: titleOf(code), status, detail: error, code, ...rest };
+}
+
+const acronyms: ReadonlySet<string> = new Set(["API", "HTTP", "ID", "JSON"]);
+
+/** "INVALID_JSON" → "Invalid JSON". */
+function titleOf(code: string): string {
+  const words = code.split("_").map((word) => (acronyms.has(word) ? word : word.toLowerCase()));
+  const [first = "", ...rest] = words;
+  return [first.charAt(0).toUpperCase() + first.slice(1), ...rest].join(" ");
 }
 
 /** Anything that a handler threw, as an answer. What is neither ours nor Kafka's is not shown: it may hold a secret. */

@@ -156,7 +156,7 @@ suite("over the embedded broker", { concurrency: false }, () => {
 
     assert.deepEqual([missing.status, missing.json.code], [404, "NOT_FOUND"]);
     assert.deepEqual([wrong.status, wrong.json.code], [405, "METHOD_NOT_ALLOWED"]);
-    assert.equal(wrong.headers.get("allow"), "POST");
+    assert.equal(wrong.headers.get("allow"), "POST, OPTIONS");
   });
 
   test("a request's own id comes back in its error", async () => {

@@ -4,10 +4,12 @@ import { join } from "node:path";
 import { type Address, type FileSystem, MemoryFileSystem, sleep, type Timer } from "@millrace/base";
 import { Admin } from "@millrace/client";
 import type { FastifyInstance } from "fastify";
+import { acceptedAnswer } from "./async/async-handlers.ts";
 import { AsyncRequests } from "./async/async-requests.ts";
 import { KeyStore } from "./auth/key-store.ts";
 import type { GatewayContext } from "./context.ts";
 import { Health } from "./health.ts";
+import { IdempotencyKeys } from "./idempotency/idempotency-keys.ts";
 import { Connections } from "./limits/connections.ts";
 import { Intake } from "./limits/intake.ts";
 import { Metrics } from "./metrics.ts";
@@ -22,6 +24,8 @@ import { TopicDirectory } from "./topic-directory.ts";
 const IN_MEMORY = "memory";
 /** Where async requests lie in dataDir. */
 const ASYNC_FOLDER = "async-requests";
+/** Where the answers to requests with an Idempotency-Key do. */
+const IDEMPOTENCY_FOLDER = "idempotency-keys";
 /** Between two looks for connections that have become idle, while closing. */
 const IDLE_SWEEP_MS = 20;
 
@@ -127,7 +131,28 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const { fileSystem } = storage;
   const parts = { options, directory, fileSystem, clock, random, logger, producers, topics, metrics };
   const asyncRequests = await AsyncRequests.open(parts);
-  return { options, admin, producers, topics, asyncRequests, keys, connections, intake, tails, health, metrics };
+  const idempotencyKeys = await IdempotencyKeys.open({
+    options,
+    directory: join(storage.dataDir, IDEMPOTENCY_FOLDER),
+    fileSystem,
+    clock,
+    logger,
+    acceptedAnswer: (requestId) => (asyncRequests.has(requestId) ? acceptedAnswer(requestId) : null),
+  });
+  return {
+    options,
+    admin,
+    producers,
+    topics,
+    asyncRequests,
+    idempotencyKeys,
+    keys,
+    connections,
+    intake,
+    tails,
+    health,
+    metrics,
+  };
 }
 
 /** What outlives the process; or, without a folder, what is as good until it ends. */
@@ -156,6 +181,7 @@ async function closeContext(context: GatewayContext): Promise<void> {
   // The async requests are told by the producers' end which of their records are stored, and write that down.
   context.asyncRequests.beginClosing();
   await context.producers.close(context.options.closeTimeoutMs);
+  await context.idempotencyKeys.close();
   await context.asyncRequests.close();
   await context.admin.close();
 }

@@ -4,6 +4,7 @@ import {
   choice,
   code,
   count,
+  DAY_MS,
   defineOptions,
   type FileSystem,
   flag,
@@ -174,6 +175,21 @@ export const gatewayOptions = defineOptions({
     min: KIBIBYTE,
     kafka: "max.request.size",
     doc: "Largest record, before compression; a larger one fails alone. The brokers' max.message.bytes holds beside it.",
+  }),
+  idempotencyRetentionMs: millis({
+    default: DAY_MS,
+    min: 1,
+    doc: "How long a request with an Idempotency-Key is remembered: sent again, it is answered as the first time and not done again.",
+  }),
+  idempotencyKeysLimit: count({
+    default: 100_000,
+    min: 1,
+    doc: "Most idempotency keys that are remembered; when there are more, the oldest are forgotten.",
+  }),
+  idempotencyLimitBytes: sizeBytes({
+    default: 256 * MEBIBYTE,
+    min: MEBIBYTE,
+    doc: "Most bytes on disk of answers that are kept for idempotency keys; when there are more, the oldest are forgotten.",
   }),
   lingerMs: millis({
     default: 0,

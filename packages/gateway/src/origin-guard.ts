@@ -16,6 +16,9 @@ const PREFLIGHT_MAX_AGE_S = 600;
 const CORS_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const CORS_HEADERS =
   "content-type, content-encoding, authorization, x-api-key, x-request-id, kafka-key, idempotency-key, last-event-id, traceparent, tracestate";
+const EXPOSED_HEADERS =
+  "location, retry-after, allow, www-authenticate, x-request-id, idempotency-replayed, millrace-position, ratelimit-limit, ratelimit-remaining, ratelimit-reset, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset";
+const RECORD_HEADER = /^kafka-header-[\w!#$&^.+-]+$/i;
 
 export class OriginGuard {
   readonly #isLocal: boolean;
@@ -41,9 +44,11 @@ export class OriginGuard {
       throw new RequestError("ORIGIN_NOT_ALLOWED", `pages of ${origin} may not send requests here`);
     }
     reply.header("access-control-allow-origin", this.#origins.has("*") ? "*" : origin).header("vary", "origin");
-    reply.header("access-control-expose-headers", "location, retry-after, millrace-position");
+    reply.header("access-control-expose-headers", EXPOSED_HEADERS);
     if (request.method !== "OPTIONS") return false;
-    reply.header("access-control-allow-methods", CORS_METHODS).header("access-control-allow-headers", CORS_HEADERS);
+    const asked = request.headers["access-control-request-headers"] ?? "";
+    reply.header("access-control-allow-methods", CORS_METHODS);
+    reply.header("access-control-allow-headers", [CORS_HEADERS, ...recordHeaders(asked)].join(", "));
     reply.header("access-control-max-age", PREFLIGHT_MAX_AGE_S);
     return true;
   }
@@ -55,6 +60,14 @@ export class OriginGuard {
     if (!this.#isLocal && this.#hosts.size === 0) return;
     throw new RequestError("HOST_NOT_ALLOWED", `this server does not go by the name ${name}`);
   }
+}
+
+/** Those of a preflight's headers that become headers of a record: their names are the page's own. */
+function recordHeaders(asked: string): string[] {
+  return asked
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => RECORD_HEADER.test(name));
 }
 
 function isSameOrigin(origin: string, host: string): boolean {

@@ -1,30 +1,35 @@
 /** The HTTP Producer API: records in, where each landed out. */
 
+import { assert } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
+import {
+  acceptsProblem,
+  JSON_HEADERS,
+  JSON_TYPE,
+  PROBLEM_TYPE,
+  RETRY_AFTER_S,
+  type StoredAnswer,
+  sendAnswer,
+} from "./answers.ts";
 import { acceptedSchema, sendAccepted } from "./async/async-handlers.ts";
 import type { GatewayContext } from "./context.ts";
-import { RequestError, topicNotFound } from "./errors.ts";
+import { asProblem, RequestError, topicNotFound } from "./errors.ts";
+import { formats } from "./formats.ts";
+import { idempotencyKeyOf, produceOnce } from "./idempotency/idempotent-produce.ts";
 import { inflateBody } from "./inflate.ts";
 import { Type } from "./json-schema.ts";
 import { BodyStream } from "./limits/body-stream.ts";
 import type { GatewayOptions } from "./options.ts";
-import {
-  isLinesBody,
-  isRawBody,
-  type ProduceRequest,
-  readProduceRequest,
-  readRecords,
-  SHORT_LINES_BYTES,
-} from "./produce-request.ts";
-import { produceAnswer } from "./produce-response.ts";
+import { isLinesBody, isRawBody, readProduceRequest, readRecords, SHORT_LINES_BYTES } from "./produce-request.ts";
+import { causeOf, type ProduceAnswer, produceAnswer } from "./produce-response.ts";
 import { type ProduceQuery, type ProduceSettings, produceQuery, readProduceSettings } from "./produce-settings.ts";
 import { ProduceStream } from "./produce-stream.ts";
 import { ProducerContext, type ProducerContextParts } from "./producer-context.ts";
+import type { RecordOutcomes } from "./record-outcomes.ts";
 import { defineRoute, type Route } from "./route.ts";
 import type { ScannedRecords } from "./scanned-records.ts";
-import { topicParams } from "./schemas.ts";
+import { choiceOf, topicParams } from "./schemas.ts";
 import { isUnknownTopic, type TopicDirectory } from "./topic-directory.ts";
 import { noTrace, traceOf } from "./trace-headers.ts";
 
@@ -47,6 +52,13 @@ export function produceRoutes(context: GatewayContext): Route[] {
           { type: "text/plain", description: "The value of one record." },
         ],
         bodyExample: { records: [{ key: "user-1", value: { amount: 12.5 } }] },
+        bodySchema: produceBody,
+        requestHeaders: {
+          "Idempotency-Key": `The same request sent again with the same key, of 1 to 255 printable ASCII characters, is answered as the first time and not done again.`,
+          "Kafka-Key": "The key of a raw body's record.",
+          "Kafka-Header-*": "A header of a raw body's record: Kafka-Header-Trace is its header Trace.",
+          "Content-Encoding": "gzip, deflate, br or zstd.",
+        },
         answers: {
           200: {
             description: "At least one record was stored, or each failed for its own content.",
@@ -54,25 +66,74 @@ export function produceRoutes(context: GatewayContext): Route[] {
             example: { offsets: [{ partition: 0, offset: 42, timestamp: 1_767_225_600_000 }] },
           },
           202: {
-            description: "With async=true: the request is on disk and will be finished. Location tells where to ask.",
+            description: "With async=true: the request is on disk and will be finished.",
+            headers: {
+              Location: "Where to ask what became of it.",
+              "Retry-After": "Seconds until asking makes sense.",
+            },
             schema: acceptedSchema,
             example: { requestId: "req_qS9vJ0Zf1mXkT3c7aWbL4g", status: "pending" },
           },
           207: { description: "With status=strict: some records failed.", schema: produceResult },
           404: { description: "There is no such topic." },
-          422: { description: "With status=strict: all records failed for their content.", schema: produceResult },
-          429: { description: "With async=true: too many async requests are kept." },
-          503: {
-            description: "None was stored: no broker can be reached, or the buffer is full.",
-            schema: produceResult,
+          409: { description: "The first request with this Idempotency-Key is under way, or in doubt." },
+          413: { description: "The body or its number of records is too large; with status=strict, each record is." },
+          415: { description: "The body's Content-Encoding is not known." },
+          422: {
+            description:
+              "With status=strict: all records failed for their content. Else: atomic is not possible, or the Idempotency-Key was used for another request.",
           },
-          504: { description: "None was acknowledged in time.", schema: produceResult },
+          429: { description: "The key sends more than it may; or with async=true: too many requests are kept." },
+          503: { description: "None was stored: no broker can be reached, or the buffer is full." },
+          504: { description: "None was acknowledged in time." },
         },
       },
       handle: ({ params, query, request, reply }) => handleProduceBatch(context, params.topic, query, request, reply),
     }),
   ];
 }
+
+const part = (what: string) => Type.Optional(Type.Unknown({ description: what }));
+const formatOf = (what: string) =>
+  Type.Optional(choiceOf(formats, `How ${what} becomes bytes, where it differs from the request's.`));
+
+const produceBody = Type.Object({
+  records: Type.Array(
+    Type.Object({
+      key: part("Anything that its format takes. null or left out: no key."),
+      value: part("Likewise. null or left out: no value, which deletes the key's records where logs are compacted."),
+      partition: Type.Optional(
+        Type.Union([Type.Integer(), Type.Null()], { description: "Where it goes; else the partitioner chooses." }),
+      ),
+      timestamp: Type.Optional(
+        Type.Union([Type.Integer(), Type.String(), Type.Null()], {
+          description: 'Milliseconds since 1970, or "2026-01-31T08:00:00Z"; else the time at which the request came.',
+        }),
+      ),
+      headers: Type.Optional(
+        Type.Union(
+          [
+            Type.Array(
+              Type.Object({
+                key: Type.String(),
+                value: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+                encoding: Type.Optional(choiceOf(["utf8", "base64"], "What the value is. Default: utf8.")),
+              }),
+            ),
+            Type.Null(),
+          ],
+          { description: "Order, duplicates and null are kept." },
+        ),
+      ),
+      id: Type.Optional(
+        Type.Union([Type.String(), Type.Integer(), Type.Null()], { description: "Comes back in the record's result." }),
+      ),
+      keyFormat: formatOf("the key"),
+      valueFormat: formatOf("the value"),
+    }),
+    { minItems: 1 },
+  ),
+});
 
 const produceResult = Type.Object({
   topic: Type.Optional(Type.String()),
@@ -110,6 +171,8 @@ async function handleProduceBatch(
   const partitionCount = topics.known(topic) ?? (await findTopic(topics, topic, settings));
   const receivedAtMs = options.clock.timestampMs();
   const trace = options.traceHeaders ? traceOf(request.raw.rawHeaders) : noTrace;
+  const idempotencyKey = idempotencyKeyOf(request);
+  if (idempotencyKey !== null && settings.isEach) throw notTogether();
   const body = await readBody(request, query, settings, options.inflatedLimitBytes);
   // What a body became is held beside what came.
   if (Buffer.isBuffer(body) && body !== request.body) intake.receive(intake.shareOf(request.raw), body.length);
@@ -119,11 +182,14 @@ async function handleProduceBatch(
   }
   const produce = readProduceRequest(topic, query, request, body, { receivedAtMs, hasTrace: trace.length > 0 });
   const records = readRecords(produce, options.recordLimit);
-  if (!settings.isAsync) {
-    const producer = createProducerContext(context, topic, settings, partitionCount, { receivedAtMs, trace });
-    return produceNow(context, produce, settings, producer, records, reply);
+  if (settings.isAsync && (settings.timeoutMs ?? 0) > options.asyncTimeoutLimitMs) throw tooLong(options);
+  const createProducer = () => createProducerContext(context, topic, settings, partitionCount, { receivedAtMs, trace });
+  const answerOf = (outcomes: RecordOutcomes) => conclude(context, { topic, settings, records, outcomes, request });
+  if (idempotencyKey !== null) {
+    const once = { key: idempotencyKey, produce, settings, records, createProducer, answerOf };
+    return produceOnce(context, once, request, reply);
   }
-  if (settings.timeoutMs !== null && settings.timeoutMs > options.asyncTimeoutLimitMs) throw tooLong(options);
+  if (!settings.isAsync) return sendAnswer(answerOf(await createProducer().produceRecords(body, records)), reply);
   return sendAccepted(await context.asyncRequests.accept(produce, request.principal.id, records), reply);
 }
 
@@ -136,7 +202,8 @@ async function readBody(
 ): Promise<Buffer | AsyncGenerator<Buffer>> {
   const { body, mediaType } = request;
   const encoding = request.headers["content-encoding"];
-  const isWhole = settings.isAsync || settings.isAtomic || isRawBody(query, mediaType) || !isLinesBody(mediaType);
+  const isWanted = settings.isAsync || settings.isAtomic || request.headers["idempotency-key"] !== undefined;
+  const isWhole = isWanted || isRawBody(query, mediaType) || !isLinesBody(mediaType);
   if (body instanceof BodyStream)
     return isWhole ? body.readWhole(encoding) : readLines(body, encoding, settings.isEach);
   const whole = await inflateBody(body, encoding, limitBytes);
@@ -217,16 +284,19 @@ async function findTopic(topics: TopicDirectory, topic: string, settings: Produc
   }
 }
 
-async function produceNow(
-  context: GatewayContext,
-  { topic, body }: ProduceRequest,
-  settings: ProduceSettings,
-  producer: ProducerContext,
-  records: ScannedRecords,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const { topics, metrics } = context;
-  const outcomes = await producer.produceRecords(body, records);
+interface Concluded {
+  readonly topic: string;
+  readonly settings: ProduceSettings;
+  readonly records: ScannedRecords;
+  readonly outcomes: RecordOutcomes;
+  readonly request: FastifyRequest;
+}
+
+/** Throws RequestError TOPIC_NOT_FOUND if that is what all records failed for. */
+function conclude(
+  { topics, metrics }: GatewayContext,
+  { topic, settings, records, outcomes, request }: Concluded,
+): StoredAnswer {
   const answer = produceAnswer(topic, settings, records, outcomes);
   const unknownCount = countOf(outcomes.failures(), isUnknownTopic);
   if (unknownCount > 0) {
@@ -235,8 +305,33 @@ async function produceNow(
     if (unknownCount === records.length) throw topicNotFound(topic);
   }
   metrics.recordsAnswered(topic, outcomes.storedCount, outcomes.failedCount);
-  if (answer.isRetriable) reply.header("retry-after", RETRY_AFTER_S);
-  return reply.code(answer.status).header("content-type", JSON_TYPE).send(answer.body);
+  return answer.status < 400
+    ? { status: answer.status, headers: JSON_HEADERS, body: answer.body }
+    : refusalOf(answer, outcomes, request);
+}
+
+/** No record was stored: what any error says stands before what became of each. */
+function refusalOf({ status, body, isRetriable }: ProduceAnswer, outcomes: RecordOutcomes, request: FastifyRequest) {
+  const [first] = outcomes.failures();
+  const failure = causeOf(outcomes) ?? first;
+  assert(failure !== undefined, "where no record was stored one has failed");
+  const isInDoubt = failure instanceof KafkaError && failure.persisted !== "no";
+  const error = `no record was ${isInDoubt ? "acknowledged" : "stored"}: ${failure.message}`;
+  const answer = { status, isRetriable, body: { error, code: failure.code, requestId: request.id } };
+  const isProblem = acceptsProblem(request);
+  const members = JSON.stringify(isProblem ? asProblem(answer) : answer.body).slice(0, -1);
+  const headers = {
+    "content-type": isProblem ? PROBLEM_TYPE : JSON_TYPE,
+    ...(isRetriable ? { "retry-after": String(RETRY_AFTER_S) } : {}),
+  };
+  return { status, headers, body: `${members},${body.slice(1)}` };
+}
+
+function notTogether(): RequestError {
+  const message = "goes not with results=each, whose answer is not kept";
+  return new RequestError("INVALID_PARAMETER", `Idempotency-Key ${message}`, {
+    details: [{ field: "idempotency-key", message }],
+  });
 }
 
 function tooLong({ asyncTimeoutLimitMs }: GatewayOptions): RequestError {

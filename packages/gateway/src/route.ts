@@ -7,16 +7,22 @@ export interface RouteDocs {
   readonly summary: string;
   readonly description?: string;
   readonly tag: "Produce" | "Topics" | "Messages" | "Keys" | "Health" | "About";
-  /** By status; of the errors, those that this route gives beside 400, 413 and 500. */
+  /** By status; of the errors, those that this route gives beside those that all have. */
   readonly answers: Readonly<Record<number, AnswerDocs>>;
   /** A body that works as it is. */
   readonly bodyExample?: unknown;
+  /** What the body looks like, where its handler checks it. */
+  readonly bodySchema?: TSchema;
+  /** Headers of requests that mean something to this route, and what. */
+  readonly requestHeaders?: Readonly<Record<string, string>>;
   /** Bodies that it takes beside JSON. */
   readonly rawTypes?: readonly { readonly type: string; readonly description: string }[];
 }
 
 export interface AnswerDocs {
   readonly description: string;
+  /** Its headers that mean something, and what. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly schema?: TSchema;
   readonly example?: unknown;
   /** Where it is not JSON. */

@@ -51,10 +51,11 @@ export function fastifyPath(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, ":$1");
 }
 
-/** The methods that the table has for a request's path; [] if it has none of that path. */
+/** The methods that the table has for a request's path; [] if it has none of that path. HEAD and OPTIONS come by themselves. */
 export function methodsFor(routes: readonly Route[], path: string): string[] {
   const methods = routes.filter((route) => pattern(route.path).test(path)).map((route) => route.method);
-  return [...new Set(methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method])))];
+  if (methods.length === 0) return [];
+  return [...new Set([...methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method])), "OPTIONS"])];
 }
 
 function pattern(path: string): RegExp {

@@ -10,7 +10,7 @@ import {
   type RawRequestDefaultExpression,
   type RequestPayload,
 } from "fastify";
-import { JSON_TYPE, PROBLEM_TYPE, RETRY_AFTER_S } from "./answers.ts";
+import { acceptsProblem, JSON_TYPE, PROBLEM_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { AccessGuard } from "./auth/access-guard.ts";
 import type { GatewayContext } from "./context.ts";
 import { asProblem, type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
@@ -76,6 +76,7 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     const methods = methodsFor(routes, request.url.split("?", 1)[0] ?? "");
     if (methods.length === 0) throw new RequestError("NOT_FOUND", `there is no ${request.method} ${request.url}`);
     reply.header("allow", methods.join(", "));
+    if (request.method === "OPTIONS") return reply.code(204).send();
     throw new RequestError("METHOD_NOT_ALLOWED", `${request.method} is not one of ${methods.join(", ")}`);
   });
   const { clock, logger } = options;
@@ -92,9 +93,13 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     bodies.expectContinue(request, reply);
     server.server.emit("request", request, reply);
   });
+  // Without a listener Node answers by itself, and says nothing.
+  server.server.on("checkExpectation", (request, reply) => server.server.emit("request", request, reply));
   watchConnections(server.server, context);
   server.decorateRequest("principal");
   server.addHook("onRequest", (request, reply, next) => {
+    reply.header("x-request-id", request.id);
+    checkExpectation(request);
     if (guard.admit(request, reply)) {
       reply.code(204).send();
       return;
@@ -117,6 +122,13 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
   register(server, routes, { isRawBody: true, bodies, limiter, health });
   register(server, routes, { isRawBody: false, bodies, limiter, health });
   return server;
+}
+
+/** RFC 9110, 10.1.1: of expectations there is only this one. */
+function checkExpectation({ headers }: FastifyRequest): void {
+  const { expect } = headers;
+  if (expect === undefined || expect.toLowerCase() === "100-continue") return;
+  throw new RequestError("EXPECTATION_FAILED", `expected 100-continue, found ${expect}`);
 }
 
 function tlsOptions({ cert, key, passphrase, ca }: GatewayTls): object {
@@ -233,10 +245,11 @@ function requestIds(options: GatewayOptions): (request: RawRequestDefaultExpress
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const answer = errorAnswer(asRequestError(error), request.id);
   if (answer.isRetriable && !reply.hasHeader("retry-after")) reply.header("retry-after", RETRY_AFTER_S);
-  reply.code(answer.status);
+  // Fastify's own errors come before any hook.
+  reply.code(answer.status).header("x-request-id", request.id);
   // Who has not sent a request whole by now would keep the connection for the rest of it.
   if (answer.status === 408) reply.header("connection", "close");
-  if (request.headers.accept?.includes("application/problem+json") === true) {
+  if (acceptsProblem(request)) {
     return reply.header("content-type", PROBLEM_TYPE).send(JSON.stringify(asProblem(answer)));
   }
   return reply.header("content-type", JSON_TYPE).send(JSON.stringify(answer.body));

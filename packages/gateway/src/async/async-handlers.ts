@@ -1,12 +1,12 @@
 /** What became of async requests, over HTTP: one's status, the list of them, and forgetting one. */
 
 import type { FastifyReply } from "fastify";
-import { JSON_TYPE, RETRY_AFTER_S } from "../answers.ts";
+import { JSON_TYPE, RETRY_AFTER_S, type StoredAnswer, sendAnswer } from "../answers.ts";
 import type { GatewayContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
 import { Type } from "../json-schema.ts";
 import { defineRoute, type Route } from "../route.ts";
-import { choiceOf, positiveOf } from "../schemas.ts";
+import { choiceOf, numberOf, positiveOf } from "../schemas.ts";
 import { type AsyncRequest, asyncStates } from "./async-request.ts";
 import type { AsyncRequests } from "./async-requests.ts";
 import { offsetsJson } from "./request-result.ts";
@@ -52,7 +52,7 @@ export function asyncRoutes(context: GatewayContext): Route[] {
       params: requestParams,
       query: Type.Object({
         wait: Type.Optional(
-          positiveOf(`Milliseconds to wait for the request's end before answering, at most ${WAIT_LIMIT_MS}.`),
+          numberOf(`Milliseconds to wait for the request's end before answering, at most ${WAIT_LIMIT_MS}.`),
         ),
       }),
       docs: {
@@ -125,12 +125,14 @@ export function asyncRoutes(context: GatewayContext): Route[] {
 }
 
 /** The answer to a request that is on disk now. */
-export function sendAccepted(accepted: AsyncRequest, reply: FastifyReply): FastifyReply {
-  return reply
-    .code(202)
-    .header("location", `/api/produce/status/${accepted.id}`)
-    .header("retry-after", RETRY_AFTER_S)
-    .send({ requestId: accepted.id, status: "pending" });
+export function acceptedAnswer(requestId: string): StoredAnswer {
+  const location = `/api/produce/status/${requestId}`;
+  const headers = { location, "retry-after": String(RETRY_AFTER_S), "content-type": JSON_TYPE };
+  return { status: 202, headers, body: JSON.stringify({ requestId, status: "pending" }) };
+}
+
+export function sendAccepted({ id }: AsyncRequest, reply: FastifyReply): FastifyReply {
+  return sendAnswer(acceptedAnswer(id), reply);
 }
 
 function find(asyncRequests: AsyncRequests, id: string, ownerId: string): AsyncRequest {

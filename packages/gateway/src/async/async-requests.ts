@@ -125,16 +125,30 @@ export class AsyncRequests {
     this.#scheduleSweep();
   }
 
+  /** An id that nobody can guess. */
+  newId(): string {
+    return `req_${this.#parts.random.bytes(ID_BYTES).toString("base64url")}`;
+  }
+
+  /** Whether a request of this id was accepted, and is not thrown away yet. */
+  has(id: string): boolean {
+    return this.#requests.has(id);
+  }
+
   /**
    * Resolves once the request is on disk: from then on it will be finished, by this process or the next.
    *
-   * records: of the request, checked. Rejects with RequestError TOO_MANY_ASYNC_REQUESTS, or with KafkaError
+   * records: of the request, checked. id: of newId. Rejects with RequestError TOO_MANY_ASYNC_REQUESTS, or with KafkaError
    * KAFKA_STORAGE_ERROR if the disk does not take it.
    */
-  async accept(produce: ProduceRequest, ownerId: string, records: ScannedRecords): Promise<AsyncRequest> {
+  async accept(
+    produce: ProduceRequest,
+    ownerId: string,
+    records: ScannedRecords,
+    id = this.newId(),
+  ): Promise<AsyncRequest> {
     this.#checkLimits(produce);
     const { topic, query, mediaType, rawHeaders, body, receivedAtMs } = produce;
-    const id = `req_${this.#parts.random.bytes(ID_BYTES).toString("base64url")}`;
     const recordCount = records.length;
     const head = { id, ownerId, topic, query, mediaType, rawHeaders, receivedAtMs, recordCount };
     const acceptedAt = await this.#append(head, body);

@@ -103,6 +103,15 @@ export class RequestJournal {
     return this.#segments.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
   }
 
+  /** Bytes of the files that removeReleased would leave. */
+  get neededBytes(): number {
+    const isNeeded = (segment: Segment) => segment.liveCount > 0 || segment === this.#active?.segment;
+    const first = this.#segments.findIndex(isNeeded);
+    if (first < 0) return 0;
+    const left = this.#parts.removal === "oldestFirst" ? this.#segments.slice(first) : this.#segments.filter(isNeeded);
+    return left.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
+  }
+
   /**
    * Resolves once the entry is on disk. Rejects with Node's error (ENOSPC, EIO): then it is not, or nobody can tell.
    */
