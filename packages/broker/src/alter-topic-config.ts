@@ -2,7 +2,7 @@
 
 import { KafkaError } from "@millrace/protocol";
 import { RESOURCE } from "./config-entries.ts";
-import { type BrokerServices, errorMessageOf, errorNumberOf, NO_ERROR } from "./handler.ts";
+import { errorMessageOf, errorNumberOf, NO_ERROR, type RequestContext } from "./handler.ts";
 import type { Topic } from "./topic.ts";
 import { checkTopicConfig } from "./topic-settings.ts";
 
@@ -15,10 +15,13 @@ interface AlteredResource {
 /** change: all settings that the topic is to have from now on. */
 export async function alterTopicConfig(
   { resourceType, resourceName, validateOnly }: AlteredResource,
-  { topics, logger }: BrokerServices,
+  { access, broker }: RequestContext,
   change: (topic: Topic) => Iterable<readonly [name: string, value: string | null]>,
 ) {
+  const { topics, logger } = broker;
   try {
+    if (resourceType === RESOURCE.topic) access.expect("ALTER_CONFIGS", "TOPIC", resourceName);
+    else access.expectCluster("ALTER_CONFIGS");
     if (resourceType !== RESOURCE.topic) {
       throw new KafkaError(
         "INVALID_REQUEST",

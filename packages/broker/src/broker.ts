@@ -1,5 +1,6 @@
 /** The whole broker in one object: opened on a folder, reached over the network or from the same process, closed in order. */
 
+import { join } from "node:path";
 import {
   type Address,
   InProcessNetwork,
@@ -15,10 +16,13 @@ import { GroupCoordinator } from "./group-coordinator.ts";
 import { handlers } from "./handlers/index.ts";
 import { type BrokerOptions, brokerOptions, IN_MEMORY, type ResolvedBrokerOptions } from "./options.ts";
 import { ProducerIds } from "./producer-ids.ts";
+import { OPEN_ACCESS } from "./security/access.ts";
+import { AccessControl } from "./security/access-control.ts";
 import { Security } from "./security/security.ts";
 import { Server } from "./server.ts";
 import { TopicManager } from "./topic-manager.ts";
 
+const ACLS_FILE = "acls.json";
 /** Where the broker listens inside its own process. Whatever address is connected to there leads to it. */
 const INSIDE: Address = { host: "in-process", port: 1 };
 
@@ -73,6 +77,9 @@ export class Broker {
       // A broker in memory has its certificates on the disk all the same.
       const secrets = given.fileSystem ?? nodeFileSystem;
       security = await Security.open({ options, fileSystem: secrets, clock, random, logger });
+      const { superUsers, allowEveryoneIfNoAclFound } = options;
+      const acls = { fileSystem, path: join(path, ACLS_FILE), superUsers, allowEveryoneIfNoAclFound, logger };
+      const accessControl = await AccessControl.open(acls);
       topics = await TopicManager.open({ dataDir: path, isCleanStart, options, fileSystem, clock, random, logger });
       const producerIds = await ProducerIds.open(fileSystem, path);
       groups = await GroupCoordinator.open({ topics, options, clock, random, logger });
@@ -82,8 +89,11 @@ export class Broker {
         partitionApis: new Set(handlers.filter(({ names }) => names === "partitions").map(({ name }) => name)),
         disconnectAll: () => server?.disconnectAll("an injected fault"),
       });
-      server = new Server({ clusterId, options, topics, groups, producerIds, faults, clock, logger }, handlers);
-      const addresses = await openDoors(server, security, options);
+      server = new Server(
+        { clusterId, options, topics, groups, producerIds, accessControl, faults, clock, logger },
+        handlers,
+      );
+      const addresses = await openDoors(server, security, accessControl, options);
       const topicCount = topics.list().length;
       logger.info(
         { ...addresses.plain, tls: addresses.tls, dataDir: path, isCleanStart, topicCount },
@@ -139,7 +149,13 @@ interface Doors {
   readonly inside: Network;
 }
 
-async function openDoors(server: Server, security: Security, options: ResolvedBrokerOptions): Promise<Doors> {
+async function openDoors(
+  server: Server,
+  security: Security,
+  accessControl: AccessControl,
+  options: ResolvedBrokerOptions,
+): Promise<Doors> {
+  const accessOf = accessControl.accessOf.bind(accessControl);
   const { host, port, advertisedHost, advertisedPort, kafkaTls, kafkaTlsAdvertise } = options;
   const plain = await server.listen(
     options.network,
@@ -150,6 +166,7 @@ async function openDoors(server: Server, security: Security, options: ResolvedBr
         port: advertisedPort === 0 ? reached.port : advertisedPort,
       }),
       saslSession: () => security.saslSessionFor("plain"),
+      accessOf,
     },
   );
   const inside = new InProcessNetwork();
@@ -157,6 +174,7 @@ async function openDoors(server: Server, security: Security, options: ResolvedBr
     reachedAt: plain,
     advertise: (reached) => reached,
     saslSession: () => security.saslSessionFor("inside"),
+    accessOf: () => OPEN_ACCESS,
   });
   const tlsAddress = kafkaTls === null ? null : parseAddress(kafkaTls);
   if (tlsAddress === null || security.tlsNetwork === null) return { plain, tls: null, inside };
@@ -164,6 +182,7 @@ async function openDoors(server: Server, security: Security, options: ResolvedBr
   const tls = await server.listen(security.tlsNetwork, tlsAddress, {
     advertise: (reached) => advertised ?? reached,
     saslSession: () => security.saslSessionFor("tls"),
+    accessOf,
   });
   return { plain, tls, inside };
 }

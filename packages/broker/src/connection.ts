@@ -5,6 +5,7 @@ import { FrameSplitter, KafkaError, WireError } from "@millrace/protocol";
 import type { Dispatcher, RequestFrame } from "./dispatch.ts";
 import type { BrokerServices, RequestContext } from "./handler.ts";
 import type { RequestBudget } from "./request-budget.ts";
+import type { Access, Client } from "./security/access.ts";
 import { ANONYMOUS, type SaslSession } from "./security/sasl-session.ts";
 
 export interface ConnectionParts {
@@ -16,6 +17,8 @@ export interface ConnectionParts {
   readonly advertised: Address;
   /** Null: who is on the other side need not log in. */
   readonly sasl: SaslSession | null;
+  /** What a client may do who came in here. */
+  accessOf(client: Client): Access;
   readonly onClose: () => void;
 }
 
@@ -46,6 +49,7 @@ export class Connection {
   #exchanges: Exchange[] = [];
   #lastActiveMs: number;
   #client = "";
+  #access: { readonly principal: string; readonly access: Access } | null = null;
   #isKnownClient = false;
   #isDrained = true;
   #isReading = true;
@@ -185,15 +189,25 @@ export class Connection {
     return stream.peerSubject == null ? ANONYMOUS : `User:${stream.peerSubject}`;
   }
 
+  /** Who a client is changes with its login. */
+  #accessOf(principal: string): Access {
+    if (this.#access?.principal !== principal) {
+      this.#access = { principal, access: this.#parts.accessOf({ principal, host: hostOf(this.remote) }) };
+    }
+    return this.#access.access;
+  }
+
   #contextOf({ header }: RequestFrame, exchange: Exchange): RequestContext {
     const { broker, dispatcher, advertised, sasl } = this.#parts;
+    const principal = this.#principal;
     return {
       version: header.apiVersion,
       clientId: header.clientId,
       remote: this.remote,
       advertised,
       advertisedApis: dispatcher.advertisedApis,
-      principal: this.#principal,
+      principal,
+      access: this.#accessOf(principal),
       sasl,
       broker,
       onHurry: (listener) => this.#onHurry(exchange, listener),
@@ -305,6 +319,11 @@ export class Connection {
     this.#parts.budget.forget(this);
     this.#parts.onClose();
   }
+}
+
+/** The address in "address:port". One of IPv4 that came in by IPv6 is what it is. */
+function hostOf(remote: string): string {
+  return remote.slice(0, remote.lastIndexOf(":")).replace(/^::ffff:(?=\d+\.)/, "");
 }
 
 const LENGTH_BYTES = 4;

@@ -6,6 +6,7 @@
  *     clean-shutdown    there only while no broker runs and the last one closed in order
  *     topics.json       all topics and their settings
  *     producer-ids.json the first producer id that was never given out
+ *     acls.json         who may do what
  *     orders-3/         partition 3 of topic orders
  */
 

@@ -27,6 +27,8 @@ const ADVERTISED: Readonly<Record<string, readonly [min: number, max: number]>> 
   InitProducerId: [0, 5],
   OffsetForLeaderEpoch: [2, 4],
   DescribeAcls: [1, 3],
+  CreateAcls: [1, 3],
+  DeleteAcls: [1, 3],
   DescribeConfigs: [1, 4],
   AlterConfigs: [0, 2],
   DescribeLogDirs: [1, 4],

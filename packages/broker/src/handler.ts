@@ -15,6 +15,8 @@ import type { FaultHit, Faults } from "./faults.ts";
 import type { GroupCoordinator } from "./group-coordinator.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
 import type { ProducerIds } from "./producer-ids.ts";
+import type { Access } from "./security/access.ts";
+import type { AccessControl } from "./security/access-control.ts";
 import type { SaslSession } from "./security/sasl-session.ts";
 import type { TopicManager } from "./topic-manager.ts";
 
@@ -32,6 +34,7 @@ export interface BrokerServices {
   readonly topics: TopicManager;
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;
+  readonly accessControl: AccessControl;
   readonly faults: Faults;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -55,6 +58,8 @@ export interface RequestContext {
   readonly advertisedApis: readonly AdvertisedApi[];
   /** Who the client is, as Kafka writes it: "User:alice". */
   readonly principal: string;
+  /** What the client may do. */
+  readonly access: Access;
   /** Null where clients need not log in. */
   readonly sasl: SaslSession | null;
   readonly broker: BrokerServices;

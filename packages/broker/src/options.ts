@@ -112,6 +112,15 @@ const entries = {
     doc: "How often it is looked whether certificates, keys or the users file have changed; they are taken over then.",
   }),
 
+  superUsers: principals(
+    "Who may do everything, as User:admin;User:CN=ops,O=Example. With any, access control lists say what all others may do, which is nothing at first.",
+  ),
+  allowEveryoneIfNoAclFound: flag({
+    default: false,
+    kafka: "allow.everyone.if.no.acl.found",
+    doc: "With superUsers: whether everybody may use what no access control list is about.",
+  }),
+
   defaultPartitions: count({
     default: 6,
     min: 1,
@@ -305,6 +314,11 @@ export const brokerOptions = defineOptions(entries, [
     isKept: ({ kafkaTlsClientAuth, kafkaTlsClientCa }) =>
       (kafkaTlsClientAuth === "none") === (kafkaTlsClientCa === null),
   },
+  {
+    option: "allowEveryoneIfNoAclFound",
+    rule: "allowEveryoneIfNoAclFound needs superUsers, without which there are no access control lists",
+    isKept: ({ allowEveryoneIfNoAclFound, superUsers }) => !allowEveryoneIfNoAclFound || superUsers.length > 0,
+  },
 ]);
 
 function address(doc: string): Option<string | null> {
@@ -338,6 +352,26 @@ function mechanisms(): Option<readonly SaslMechanism[]> {
       if (known.length > 0 && known.length === names.length) return known;
       throw new Error(`must be some of ${saslMechanisms.join(", ")}`);
     },
+  };
+}
+
+/** Separated by semicolons, as Kafka has it: the names in certificates are full of commas. */
+function principals(doc: string): Option<readonly string[]> {
+  const split = (given: string) =>
+    given
+      .split(";")
+      .map((item) => item.trim())
+      .filter((item) => item !== "");
+  return {
+    ...list({ default: [], kafka: "super.users", doc }),
+    typeName: "list, separated by semicolons",
+    check(value) {
+      const items = typeof value === "string" ? split(value) : value;
+      const isFine = (item: unknown) => typeof item === "string" && /^User:./.test(item);
+      if (Array.isArray(items) && items.every(isFine)) return items;
+      throw new Error("must be a list of principals, as User:admin;User:CN=ops,O=Example");
+    },
+    parse: split,
   };
 }
 

@@ -5,6 +5,7 @@ import { Connection } from "./connection.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { BrokerServices, Handler } from "./handler.ts";
 import { RequestBudget } from "./request-budget.ts";
+import type { Access, Client } from "./security/access.ts";
 import type { SaslSession } from "./security/sasl-session.ts";
 
 /** How long closing waits for clients to take their last answers. */
@@ -20,6 +21,8 @@ export interface Admission {
   advertise(reached: Address): Address;
   /** A session for a connection that has to log in; null for one that has not. */
   saslSession(): SaslSession | null;
+  /** What a client may do who comes in here. */
+  accessOf(client: Client): Access;
 }
 
 export class Server {
@@ -92,6 +95,7 @@ export class Server {
       budget: this.#budget,
       advertised: admission.advertise(reached(stream, admission.reachedAt ?? bound)),
       sasl: admission.saslSession(),
+      accessOf: admission.accessOf,
       onClose: () => this.#forget(connection),
     });
     this.#connections.add(connection);

@@ -110,6 +110,7 @@ function append(
   context: RequestContext,
 ): Appended {
   try {
+    context.access.expect("WRITE", "TOPIC", name);
     if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
     if (topic.isInternal) throw new KafkaError("INVALID_TOPIC_EXCEPTION", `topic ${name} is the broker's own`);
     if (transactionalId !== null) throw new KafkaError("INVALID_TXN_STATE", "this broker has no transactions");

@@ -145,12 +145,14 @@ async function readPartition(
   }
 }
 
-function findTopic({ topic: name, topicId }: TopicRequest, { version, broker }: RequestContext): Topic {
+function findTopic({ topic: name, topicId }: TopicRequest, { version, access, broker }: RequestContext): Topic {
   if (version >= TOPIC_IDS_SINCE_VERSION) {
     const topic = broker.topics.getById(topicId);
     if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_ID", `there is no topic with id ${topicId}`);
+    access.expect("READ", "TOPIC", topic.name);
     return topic;
   }
+  access.expect("READ", "TOPIC", name);
   const topic = broker.topics.get(name);
   if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
   return topic;

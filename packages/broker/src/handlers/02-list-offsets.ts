@@ -27,12 +27,13 @@ export const listOffsetsHandler = defineHandler({
   api: listOffsetsApi,
   versions: [1, 10],
 
-  async handle(request, { broker }) {
+  async handle(request, { access, broker }) {
     const topics = [];
     for (const { name, partitions: asked } of request.topics) {
       const partitions = [];
       for (const { partitionIndex, currentLeaderEpoch, timestamp } of asked) {
         try {
+          access.expect("DESCRIBE", "TOPIC", name);
           const topic = broker.topics.get(name);
           if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
           const log = topic.partition(partitionIndex);

@@ -2,16 +2,20 @@
  * Metadata: the broker, its topics, and that it leads all their partitions.
  *
  * v0–12. An empty list asks for all topics in v0 and for none later, where null asks for all. Unknown topics are
- * created where the broker and the client allow it; v0–3 always do. From v12 on topics may be asked for by id.
+ * created where the broker and the client allow it; v0–3 always do. From v12 on topics may be asked for by id. A topic
+ * that the client may not describe is left out of all, and refused by name before it is looked for.
  */
 
 import { KafkaError, metadataApi, NIL_UUID } from "@millrace/protocol";
 import { OFFSETS_TOPIC } from "../group-log.ts";
 import { defineHandler, errorNumberOf, NO_ERROR, type RequestContext, type RequestOf } from "../handler.ts";
+import { CLUSTER_NAME } from "../security/acl.ts";
 import type { Topic } from "../topic.ts";
 import { checkTopicName } from "../topic-manager.ts";
+import { clusterOperations, topicOperations } from "./authorized-operations.ts";
 
-type AskedTopic = NonNullable<RequestOf<typeof metadataApi>["topics"]>[number];
+type MetadataRequest = RequestOf<typeof metadataApi>;
+type AskedTopic = NonNullable<MetadataRequest["topics"]>[number];
 
 export const metadataHandler = defineHandler({
   api: metadataApi,
@@ -21,9 +25,16 @@ export const metadataHandler = defineHandler({
     const { topics } = context.broker;
     const asksForAll = request.topics === null || (context.version === 0 && request.topics.length === 0);
     const described = asksForAll
-      ? topics.list().map((topic) => describe(topic, context))
-      : await Promise.all((request.topics ?? []).map((asked) => find(asked, request.allowAutoTopicCreation, context)));
-    return { ...describeBroker(context), topics: described };
+      ? topics
+          .list()
+          .filter(({ name }) => context.access.allows("DESCRIBE", "TOPIC", name))
+          .map((topic) => describe(topic, request, context))
+      : await Promise.all((request.topics ?? []).map((asked) => find(asked, request, context)));
+    return {
+      ...describeBroker(context),
+      topics: described,
+      clusterAuthorizedOperations: clusterOperations(request.includeClusterAuthorizedOperations, context),
+    };
   },
 
   errorResponse: (request, errorCode, context) => ({
@@ -49,21 +60,24 @@ function describeBroker({ broker, advertised }: RequestContext) {
   return { brokers: [{ nodeId, host, port }], clusterId: broker.clusterId, controllerId: nodeId };
 }
 
-async function find(asked: AskedTopic, allowAutoTopicCreation: boolean, context: RequestContext) {
-  const { broker } = context;
+async function find(asked: AskedTopic, request: MetadataRequest, context: RequestContext) {
+  const { access, broker } = context;
   try {
     if (asked.name === null) {
       const topic = broker.topics.getById(asked.topicId);
       if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_ID", `there is no topic with id ${asked.topicId}`);
-      return describe(topic, context);
+      access.expect("DESCRIBE", "TOPIC", topic.name);
+      return describe(topic, request, context);
     }
+    access.expect("DESCRIBE", "TOPIC", asked.name);
     const topic = broker.topics.get(asked.name);
-    if (topic !== undefined) return describe(topic, context);
+    if (topic !== undefined) return describe(topic, request, context);
     checkTopicName(asked.name);
-    if (!allowAutoTopicCreation || !broker.options.autoCreateTopics) {
+    if (!request.allowAutoTopicCreation || !broker.options.autoCreateTopics) {
       throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${asked.name}`);
     }
-    return describe(await create(asked.name, context), context);
+    if (!access.allows("CREATE", "CLUSTER", CLUSTER_NAME)) access.expect("CREATE", "TOPIC", asked.name);
+    return describe(await create(asked.name, context), request, context);
   } catch (error) {
     return failed(asked, errorNumberOf(error, `metadata of ${asked.name ?? asked.topicId}`, broker.logger));
   }
@@ -75,8 +89,8 @@ async function create(name: string, { broker }: RequestContext): Promise<Topic> 
   return broker.topics.getOrCreate({ name, partitions: broker.options.defaultPartitions, config: {} });
 }
 
-function describe(topic: Topic, { broker }: RequestContext) {
-  const { nodeId } = broker.options;
+function describe(topic: Topic, { includeTopicAuthorizedOperations }: MetadataRequest, context: RequestContext) {
+  const { nodeId } = context.broker.options;
   return {
     errorCode: NO_ERROR,
     name: topic.name,
@@ -90,6 +104,7 @@ function describe(topic: Topic, { broker }: RequestContext) {
       replicaNodes: [nodeId],
       isrNodes: [nodeId],
     })),
+    topicAuthorizedOperations: topicOperations(includeTopicAuthorizedOperations, topic.name, context),
   };
 }
 

@@ -13,6 +13,7 @@ export const offsetCommitHandler = defineHandler({
   versions: [2, 9],
 
   async handle(request, context) {
+    context.access.expect("READ", "GROUP", request.groupId);
     const commits: PartitionCommit[] = [];
     const topics = request.topics.map(({ name, partitions }) => ({
       name,
@@ -60,7 +61,8 @@ export const offsetCommitHandler = defineHandler({
   },
 });
 
-function check({ topic, partition, metadata }: PartitionCommit, { broker }: RequestContext): number {
+function check({ topic, partition, metadata }: PartitionCommit, { access, broker }: RequestContext): number {
+  if (!access.allows("READ", "TOPIC", topic)) return errorNumber("TOPIC_AUTHORIZATION_FAILED");
   if (broker.topics.get(topic)?.partitions[partition] === undefined) return errorNumber("UNKNOWN_TOPIC_OR_PARTITION");
   if (Buffer.byteLength(metadata) > broker.options.offsetMetadataMaxBytes) {
     return errorNumber("OFFSET_METADATA_TOO_LARGE");

@@ -18,10 +18,13 @@ export const findCoordinatorHandler = defineHandler({
   versions: [0, 6],
 
   async handle({ key, keyType, coordinatorKeys }, context) {
-    const coordinator = await find(keyType, context);
-    return context.version < MANY_KEYS_SINCE_VERSION
-      ? { ...coordinator }
-      : { coordinators: (key === "" ? coordinatorKeys : [key]).map((asked) => ({ key: asked, ...coordinator })) };
+    if (context.version < MANY_KEYS_SINCE_VERSION) return { ...(await find(key, keyType, context)) };
+    const keys = key === "" ? coordinatorKeys : [key];
+    return {
+      coordinators: await Promise.all(
+        keys.map(async (asked) => ({ key: asked, ...(await find(asked, keyType, context)) })),
+      ),
+    };
   },
 
   errorResponse: ({ coordinatorKeys }, errorCode) => ({
@@ -33,11 +36,12 @@ export const findCoordinatorHandler = defineHandler({
 
 const NOWHERE = { nodeId: -1, host: "", port: -1 };
 
-async function find(keyType: number, { broker, advertised }: RequestContext) {
+async function find(key: string, keyType: number, { access, broker, advertised }: RequestContext) {
   if (keyType !== GROUP_KEY_TYPE) {
     return { errorCode: errorNumber(REFUSAL), errorMessage: "this broker has no transactions", ...NOWHERE };
   }
   try {
+    access.expect("DESCRIBE", "GROUP", key);
     await broker.groups.prepare();
     const { host, port } = advertised;
     return { errorCode: NO_ERROR, errorMessage: null, nodeId: broker.options.nodeId, host, port };

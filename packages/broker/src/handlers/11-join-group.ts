@@ -18,7 +18,8 @@ export const joinGroupHandler = defineHandler({
   versions: [0, 9],
 
   async handle(request, context) {
-    const { version } = context;
+    const { access, version } = context;
+    access.expect("READ", "GROUP", request.groupId);
     const result = await context.broker.groups.join(request.groupId, {
       memberId: request.memberId,
       groupInstanceId: request.groupInstanceId,

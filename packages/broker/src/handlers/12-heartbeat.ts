@@ -7,7 +7,8 @@ export const heartbeatHandler = defineHandler({
   api: heartbeatApi,
   versions: [0, 4],
 
-  handle({ groupId, ...claim }, { broker }) {
+  handle({ groupId, ...claim }, { access, broker }) {
+    access.expect("READ", "GROUP", groupId);
     broker.groups.heartbeat(groupId, claim);
     return { errorCode: NO_ERROR };
   },

@@ -10,6 +10,7 @@ export const leaveGroupHandler = defineHandler({
   versions: [0, 5],
 
   handle({ groupId, memberId, members }, context) {
+    context.access.expect("READ", "GROUP", groupId);
     if (context.version < MANY_MEMBERS_SINCE_VERSION) {
       return { errorCode: leave(groupId, memberId, null, context) };
     }

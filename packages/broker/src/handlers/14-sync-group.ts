@@ -7,7 +7,8 @@ export const syncGroupHandler = defineHandler({
   api: syncGroupApi,
   versions: [0, 5],
 
-  async handle({ groupId, ...request }, { broker }) {
+  async handle({ groupId, ...request }, { access, broker }) {
+    access.expect("READ", "GROUP", groupId);
     return { errorCode: NO_ERROR, ...(await broker.groups.sync(groupId, request)) };
   },
 

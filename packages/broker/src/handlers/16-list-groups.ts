@@ -2,6 +2,7 @@
 
 import { listGroupsApi } from "@millrace/protocol";
 import { defineHandler, NO_ERROR } from "../handler.ts";
+import { CLUSTER_NAME } from "../security/acl.ts";
 
 /** The only type there is here; the other ones are those of the newer group protocols. */
 const GROUP_TYPE = "classic";
@@ -10,9 +11,11 @@ export const listGroupsHandler = defineHandler({
   api: listGroupsApi,
   versions: [0, 5],
 
-  handle({ statesFilter, typesFilter }, { broker }) {
+  handle({ statesFilter, typesFilter }, { access, broker }) {
+    const seesAll = access.allows("DESCRIBE", "CLUSTER", CLUSTER_NAME);
     const groups = broker.groups
       .list()
+      .filter(({ groupId }) => seesAll || access.allows("DESCRIBE", "GROUP", groupId))
       .filter(({ state }) => isAsked(state, statesFilter) && isAsked(GROUP_TYPE, typesFilter))
       .map(({ groupId, protocolType, state }) => ({ groupId, protocolType, groupState: state, groupType: GROUP_TYPE }));
     return { errorCode: NO_ERROR, groups };

@@ -10,11 +10,13 @@ import { topicConfigEntries } from "../config-entries.ts";
 import {
   defineHandler,
   errorMessageOf,
+  errorNumber,
   errorNumberOf,
   NO_ERROR,
   type RequestContext,
   type RequestOf,
 } from "../handler.ts";
+import { CLUSTER_NAME } from "../security/acl.ts";
 import type { NewTopic } from "../topic-manager.ts";
 import { checkTopicConfig } from "../topic-settings.ts";
 
@@ -48,10 +50,15 @@ export const createTopicsHandler = defineHandler({
   },
 });
 
+/** Of a topic whose settings the client may not see, although it made it. */
+const HIDDEN = { topicConfigErrorCode: errorNumber("TOPIC_AUTHORIZATION_FAILED"), configs: [] };
+
 async function create(asked: AskedTopic, isRepeated: boolean, validateOnly: boolean, context: RequestContext) {
-  const { topics, logger, options } = context.broker;
+  const { access, broker } = context;
+  const { topics, logger, options } = broker;
   const { name } = asked;
   try {
+    if (!access.allows("CREATE", "CLUSTER", CLUSTER_NAME)) access.expect("CREATE", "TOPIC", name);
     if (isRepeated) throw new KafkaError("INVALID_REQUEST", `topic ${name} is asked for twice`);
     const newTopic: NewTopic = {
       name,
@@ -61,6 +68,7 @@ async function create(asked: AskedTopic, isRepeated: boolean, validateOnly: bool
     checkReplicas(asked, context);
     if (validateOnly) topics.check(newTopic);
     const topicId = validateOnly ? {} : { topicId: (await topics.create(newTopic)).topicId };
+    if (!access.allows("DESCRIBE_CONFIGS", "TOPIC", name)) return { name, ...topicId, errorCode: NO_ERROR, ...HIDDEN };
     return {
       name,
       ...topicId,

@@ -42,9 +42,11 @@ function askedTopics({ topics, topicNames }: DeleteTopicsRequest): readonly Aske
   return topics.length > 0 ? topics : topicNames.map((name) => ({ name, topicId: NIL_UUID }));
 }
 
-async function remove({ name, topicId }: AskedTopic, { broker }: RequestContext) {
+async function remove({ name, topicId }: AskedTopic, { access, broker }: RequestContext) {
   const topic = name === null ? broker.topics.getById(topicId) : broker.topics.get(name);
   try {
+    const askedName = name ?? topic?.name;
+    if (askedName !== undefined) access.expect("DELETE", "TOPIC", askedName);
     if (!broker.options.deleteTopics) throw new KafkaError("TOPIC_DELETION_DISABLED", "topics may not be deleted here");
     if (topic === undefined) {
       throw name === null

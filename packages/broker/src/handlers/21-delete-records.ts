@@ -28,9 +28,10 @@ export const deleteRecordsHandler = defineHandler({
   }),
 });
 
-async function deleteBefore(name: string, partitionIndex: number, offset: bigint, { broker }: RequestContext) {
+async function deleteBefore(name: string, partitionIndex: number, offset: bigint, { access, broker }: RequestContext) {
   const where = `delete records of ${name}-${partitionIndex}`;
   try {
+    access.expect("DELETE", "TOPIC", name);
     const topic = broker.topics.get(name);
     if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
     const log = topic.partition(partitionIndex);

@@ -14,8 +14,10 @@ export const initProducerIdHandler = defineHandler({
   api: initProducerIdApi,
   versions: [0, 5],
 
-  async handle({ transactionalId }, { broker }) {
+  async handle({ transactionalId }, { access, broker }) {
     if (transactionalId !== null) throw new KafkaError("INVALID_REQUEST", "this broker has no transactions");
+    // Whoever may write anywhere may do so idempotently (KIP-679).
+    if (!access.allowsSomewhere("WRITE", "TOPIC")) access.expectCluster("IDEMPOTENT_WRITE");
     return { errorCode: NO_ERROR, producerId: await broker.producerIds.allocate(), producerEpoch: FIRST_EPOCH };
   },
 

@@ -12,11 +12,12 @@ export const offsetForLeaderEpochHandler = defineHandler({
   api: offsetForLeaderEpochApi,
   versions: [2, 4],
 
-  handle(request, { broker }) {
+  handle(request, { access, broker }) {
     const topics = request.topics.map(({ topic: name, partitions }) => ({
       topic: name,
       partitions: partitions.map(({ partition, currentLeaderEpoch, leaderEpoch }) => {
         try {
+          access.expect("DESCRIBE", "TOPIC", name);
           const topic = broker.topics.get(name);
           if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
           const log = topic.partition(partition);

@@ -64,14 +64,17 @@ function describe(asked: AskedResource, request: DescribeConfigsRequest, context
   }
 }
 
-function entriesOf({ resourceType, resourceName }: AskedResource, { broker }: RequestContext): ConfigEntry[] {
+function entriesOf({ resourceType, resourceName }: AskedResource, context: RequestContext): ConfigEntry[] {
+  const { access, broker } = context;
   if (resourceType === RESOURCE.topic) {
+    access.expect("DESCRIBE_CONFIGS", "TOPIC", resourceName);
     const topic = broker.topics.get(resourceName);
     if (topic === undefined) {
       throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${resourceName}`);
     }
     return topicConfigEntries(topic.config, broker.options);
   }
+  access.expectCluster("DESCRIBE_CONFIGS");
   if (resourceType === RESOURCE.broker) {
     // No name stands for the defaults of all brokers, which nothing was ever set for.
     if (resourceName === "") return [];

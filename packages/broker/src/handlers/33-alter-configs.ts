@@ -8,9 +8,9 @@ export const alterConfigsHandler = defineHandler({
   api: alterConfigsApi,
   versions: [0, 2],
 
-  async handle({ resources, validateOnly }, { broker }) {
+  async handle({ resources, validateOnly }, context) {
     const responses = resources.map(({ resourceType, resourceName, configs }) =>
-      alterTopicConfig({ resourceType, resourceName, validateOnly }, broker, () =>
+      alterTopicConfig({ resourceType, resourceName, validateOnly }, context, () =>
         configs.map(({ name, value }) => [name, value] as const),
       ),
     );

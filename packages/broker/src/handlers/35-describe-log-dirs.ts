@@ -8,7 +8,8 @@ export const describeLogDirsHandler = defineHandler({
   api: describeLogDirsApi,
   versions: [1, 4],
 
-  async handle(request, { broker }) {
+  async handle(request, { access, broker }) {
+    access.expectCluster("DESCRIBE");
     const asked =
       request.topics === null ? null : new Map(request.topics.map(({ topic, partitions }) => [topic, partitions]));
     const topics = broker.topics

@@ -23,8 +23,13 @@ export const createPartitionsHandler = defineHandler({
   errorResponse: ({ topics }, errorCode) => ({ results: topics.map(({ name }) => ({ name, errorCode })) }),
 });
 
-async function grow({ name, count, assignments }: AskedTopic, validateOnly: boolean, { broker }: RequestContext) {
+async function grow(
+  { name, count, assignments }: AskedTopic,
+  validateOnly: boolean,
+  { access, broker }: RequestContext,
+) {
   try {
+    access.expect("ALTER", "TOPIC", name);
     const topic = broker.topics.get(name);
     if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
     if (topic.isInternal) throw new KafkaError("INVALID_TOPIC_EXCEPTION", `topic ${name} is the broker's own`);

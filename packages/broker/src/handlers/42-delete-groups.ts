@@ -14,8 +14,9 @@ export const deleteGroupsHandler = defineHandler({
   errorResponse: ({ groupsNames }, errorCode) => ({ results: groupsNames.map((groupId) => ({ groupId, errorCode })) }),
 });
 
-async function remove(groupId: string, { broker }: RequestContext) {
+async function remove(groupId: string, { access, broker }: RequestContext) {
   try {
+    access.expect("DELETE", "GROUP", groupId);
     await broker.groups.delete(groupId);
     return { groupId, errorCode: NO_ERROR };
   } catch (error) {

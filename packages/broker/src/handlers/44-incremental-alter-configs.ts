@@ -14,10 +14,10 @@ export const incrementalAlterConfigsHandler = defineHandler({
   api: incrementalAlterConfigsApi,
   versions: [0, 1],
 
-  async handle({ resources, validateOnly }, { broker }) {
+  async handle({ resources, validateOnly }, context) {
     const responses = resources.map(({ resourceType, resourceName, configs }) =>
-      alterTopicConfig({ resourceType, resourceName, validateOnly }, broker, (topic) =>
-        applyChanges(topic, configs, broker),
+      alterTopicConfig({ resourceType, resourceName, validateOnly }, context, (topic) =>
+        applyChanges(topic, configs, context.broker),
       ),
     );
     return { responses: await Promise.all(responses) };

@@ -2,26 +2,28 @@
 
 import { offsetDeleteApi } from "@millrace/protocol";
 import { defineHandler, errorNumber, NO_ERROR } from "../handler.ts";
+import type { Access } from "../security/access.ts";
 
 export const offsetDeleteHandler = defineHandler({
   api: offsetDeleteApi,
   versions: [0, 0],
 
-  async handle({ groupId, topics: asked }, { broker }) {
+  async handle({ groupId, topics: asked }, { access, broker }) {
+    access.expect("DELETE", "GROUP", groupId);
     const subscribed = broker.groups.subscribedTopics(groupId);
-    const forgettable = asked.filter(({ name }) => !subscribed.has(name));
+    const refusals = new Map(asked.map(({ name }) => [name, refusalOf(name, subscribed, access)]));
+    const forgettable = asked.filter(({ name }) => refusals.get(name) === NO_ERROR);
     await broker.groups.deleteOffsets(
       groupId,
       forgettable.flatMap(({ name, partitions }) =>
         partitions.map(({ partitionIndex }) => ({ topic: name, partition: partitionIndex })),
       ),
     );
-    const refused = errorNumber("GROUP_SUBSCRIBED_TO_TOPIC");
     const topics = asked.map(({ name, partitions }) => ({
       name,
       partitions: partitions.map(({ partitionIndex }) => ({
         partitionIndex,
-        errorCode: subscribed.has(name) ? refused : NO_ERROR,
+        errorCode: refusals.get(name) ?? NO_ERROR,
       })),
     }));
     return { errorCode: NO_ERROR, topics };
@@ -29,3 +31,8 @@ export const offsetDeleteHandler = defineHandler({
 
   errorResponse: (_request, errorCode) => ({ errorCode, topics: [] }),
 });
+
+function refusalOf(topic: string, subscribed: ReadonlySet<string>, access: Access): number {
+  if (!access.allows("READ", "TOPIC", topic)) return errorNumber("TOPIC_AUTHORIZATION_FAILED");
+  return subscribed.has(topic) ? errorNumber("GROUP_SUBSCRIBED_TO_TOPIC") : NO_ERROR;
+}

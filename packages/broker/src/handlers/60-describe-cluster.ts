@@ -2,6 +2,7 @@
 
 import { describeClusterApi, KafkaError } from "@millrace/protocol";
 import { defineHandler, NO_ERROR } from "../handler.ts";
+import { clusterOperations } from "./authorized-operations.ts";
 
 const BROKER_ENDPOINTS = 1;
 
@@ -9,7 +10,8 @@ export const describeClusterHandler = defineHandler({
   api: describeClusterApi,
   versions: [0, 1],
 
-  handle({ endpointType }, { broker, advertised }) {
+  handle({ endpointType, includeClusterAuthorizedOperations }, context) {
+    const { broker, advertised } = context;
     if (endpointType !== BROKER_ENDPOINTS) {
       throw new KafkaError("MISMATCHED_ENDPOINT_TYPE", "this address is a broker's, not a controller's");
     }
@@ -20,6 +22,7 @@ export const describeClusterHandler = defineHandler({
       clusterId: broker.clusterId,
       controllerId: nodeId,
       brokers: [{ brokerId: nodeId, host, port }],
+      clusterAuthorizedOperations: clusterOperations(includeClusterAuthorizedOperations, context),
     };
   },
 

@@ -25,8 +25,9 @@ export const describeProducersHandler = defineHandler({
   }),
 });
 
-function describe(name: string, partitionIndex: number, { broker }: RequestContext) {
+function describe(name: string, partitionIndex: number, { access, broker }: RequestContext) {
   try {
+    access.expect("READ", "TOPIC", name);
     const topic = broker.topics.get(name);
     if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
     const activeProducers = topic

@@ -4,8 +4,9 @@
  * A page ends in the middle of a topic if it must; the cursor says where the next one begins.
  */
 
-import { describeTopicPartitionsApi, NIL_UUID } from "@millrace/protocol";
+import { describeTopicPartitionsApi, type ErrorCode, NIL_UUID } from "@millrace/protocol";
 import { defineHandler, errorNumber, NO_ERROR, type RequestContext, type RequestOf } from "../handler.ts";
+import { topicOperations } from "./authorized-operations.ts";
 
 type Request = RequestOf<typeof describeTopicPartitionsApi>;
 
@@ -39,19 +40,25 @@ export const describeTopicPartitionsHandler = defineHandler({
   }),
 });
 
-function askedNames({ topics, cursor }: Request, { broker }: RequestContext): string[] {
-  const names = topics.length > 0 ? topics.map(({ name }) => name) : broker.topics.list().map(({ name }) => name);
+/** Of all topics those that the client may describe; what is asked by name is refused by name. */
+function askedNames({ topics, cursor }: Request, { access, broker }: RequestContext): string[] {
+  const names =
+    topics.length > 0
+      ? topics.map(({ name }) => name)
+      : broker.topics
+          .list()
+          .map(({ name }) => name)
+          .filter((name) => access.allows("DESCRIBE", "TOPIC", name));
   const firstName = cursor?.topicName ?? "";
   return [...new Set(names)].sort().filter((name) => name >= firstName);
 }
 
-function describe(name: string, firstPartition: number, limit: number, { broker }: RequestContext) {
+function describe(name: string, firstPartition: number, limit: number, context: RequestContext) {
+  const { access, broker } = context;
   const { nodeId } = broker.options;
+  if (!access.allows("DESCRIBE", "TOPIC", name)) return failed(name, "TOPIC_AUTHORIZATION_FAILED");
   const topic = broker.topics.get(name);
-  if (topic === undefined) {
-    const errorCode = errorNumber("UNKNOWN_TOPIC_OR_PARTITION");
-    return { topic: { errorCode, name, topicId: NIL_UUID, partitions: [] }, partitionCount: 0 };
-  }
+  if (topic === undefined) return failed(name, "UNKNOWN_TOPIC_OR_PARTITION");
   const { topicId, isInternal } = topic;
   const partitions = topic.partitions.slice(firstPartition, firstPartition + limit).map((log, index) => ({
     errorCode: NO_ERROR,
@@ -64,8 +71,14 @@ function describe(name: string, firstPartition: number, limit: number, { broker 
     lastKnownElr: [],
     offlineReplicas: [],
   }));
+  const topicAuthorizedOperations = topicOperations(true, name, context);
   return {
-    topic: { errorCode: NO_ERROR, name, topicId, isInternal, partitions },
+    topic: { errorCode: NO_ERROR, name, topicId, isInternal, partitions, topicAuthorizedOperations },
     partitionCount: topic.partitions.length,
   };
+}
+
+function failed(name: string, code: ErrorCode) {
+  const topic = { errorCode: errorNumber(code), name, topicId: NIL_UUID, partitions: [] };
+  return { topic, partitionCount: 0 };
 }
