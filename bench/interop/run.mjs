@@ -71,7 +71,7 @@ try {
     console.log(`\n${name}${is ? "" : ": skipped, what it needs is not here"}`);
     if (!is) continue;
     const [program, ...args] = command;
-    const env = { ...process.env, PYTHON: python };
+    const env = { ...process.env, PYTHON: python, PYTHONDONTWRITEBYTECODE: "1" };
     const child = spawn(program, args, { cwd: join(here, sub), stdio: "inherit", env, timeout: LIMIT_MS });
     const code = await new Promise((resolve) => child.on("close", resolve));
     if (code !== 0) process.exitCode = 1;

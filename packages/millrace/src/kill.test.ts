@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Producer, Reader } from "@millrace/client";
 import { type ServeProcess, serveMillrace, temporaryFolder, waitUntil } from "@millrace/testing";
 
-const KILLS = 4;
+const KILLS = Number(process.env.MILLRACE_TEST_KILLS ?? 4);
 const PARTITIONS = 3;
 /** Acknowledged between two kills: enough that several segments of the log's tail are in doubt at each. */
 const RECORDS_BETWEEN = 300;
