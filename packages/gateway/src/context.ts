@@ -10,6 +10,7 @@ import type { Intake } from "./limits/intake.ts";
 import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Producers } from "./producers.ts";
+import type { Schemas } from "./registry/schemas.ts";
 import type { Tails } from "./tails.ts";
 import type { TopicDirectory } from "./topic-directory.ts";
 
@@ -20,6 +21,7 @@ export interface GatewayContext {
   readonly topics: TopicDirectory;
   readonly asyncRequests: AsyncRequests;
   readonly idempotencyKeys: IdempotencyKeys;
+  readonly schemas: Schemas;
   readonly keys: KeyStore;
   readonly connections: Connections;
   readonly intake: Intake;

@@ -61,6 +61,12 @@ export const requestErrors = {
     true,
   ),
   IDEMPOTENCY_IN_DOUBT: row(409, "Look whether the records are in the topic; send what is missing with another key."),
+  SCHEMA_NOT_FOUND: row(404, "Register the schema, or check the subject or id; GET /schemas/subjects lists them."),
+  SCHEMA_INVALID: row(400, "Send an Avro schema as JSON; the message says what is wrong with it."),
+  SCHEMA_REFUSED: row(
+    409,
+    "Keep the schema compatible with those before it, or set the subject's compatibility with PUT /schemas/config.",
+  ),
   EXPECTATION_FAILED: row(417, "Send Expect: 100-continue, or no Expect at all."),
   INTERNAL_ERROR: row(500, "Report it with the request id: this is a mistake in Millrace."),
 } as const satisfies Record<string, Row>;
@@ -138,7 +144,10 @@ export function errorAnswer(error: unknown, requestId: string): ErrorAnswer {
   }
   if (error instanceof KafkaError) {
     const { code, message, retriable } = error;
-    return { status: errorByCode(code).httpStatus, body: { error: message, code, requestId }, isRetriable: retriable };
+    const { httpStatus } = errorByCode(code);
+    // What stands behind us refused for good; or it is away, as we are then for who asks us.
+    const status = httpStatus === 502 && retriable ? 503 : httpStatus;
+    return { status, body: { error: message, code, requestId }, isRetriable: retriable };
   }
   const body = { error: "something went wrong in the server", code: "INTERNAL_ERROR", requestId };
   return { status: 500, body, isRetriable: false };

@@ -15,6 +15,7 @@ import { Intake } from "./limits/intake.ts";
 import { Metrics } from "./metrics.ts";
 import { type GatewayConfig, type GatewayOptions, type GatewayTls, gatewayOptions } from "./options.ts";
 import { Producers } from "./producers.ts";
+import { Schemas } from "./registry/schemas.ts";
 import { allRoutes } from "./routes.ts";
 import { createServer } from "./server.ts";
 import { Tails } from "./tails.ts";
@@ -129,7 +130,8 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const metrics = new Metrics({ producers, intake });
   const directory = join(storage.dataDir, ASYNC_FOLDER);
   const { fileSystem } = storage;
-  const parts = { options, directory, fileSystem, clock, random, logger, producers, topics, metrics };
+  const schemas = new Schemas({ options, admin, producer: producers.withAcks("all") });
+  const parts = { options, directory, fileSystem, clock, random, logger, producers, topics, schemas, metrics };
   const asyncRequests = await AsyncRequests.open(parts);
   const idempotencyKeys = await IdempotencyKeys.open({
     options,
@@ -146,6 +148,7 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
     topics,
     asyncRequests,
     idempotencyKeys,
+    schemas,
     keys,
     connections,
     intake,
@@ -183,5 +186,6 @@ async function closeContext(context: GatewayContext): Promise<void> {
   await context.producers.close(context.options.closeTimeoutMs);
   await context.idempotencyKeys.close();
   await context.asyncRequests.close();
+  await context.schemas.close();
   await context.admin.close();
 }

@@ -33,7 +33,7 @@ const formatQuery = {
   format: Type.Optional(
     choiceOf(
       readFormats,
-      "How keys and values are shown: as strings; as base64; or, where they are JSON, as that. Default: string.",
+      "How keys and values are shown: as strings; as base64; where they are JSON, as that; or, where they are Avro with a schema of the registry, as JSON. Default: string.",
     ),
   ),
   "key.format": Type.Optional(choiceOf(readFormats, "For keys alone.")),
@@ -65,6 +65,8 @@ const messageSchema = Type.Object({
   timestamp: Type.Integer({ description: "Milliseconds since 1970." }),
   keyEncoding: Type.Optional(Type.String({ description: '"base64" where the bytes are not UTF-8.' })),
   valueEncoding: Type.Optional(Type.String()),
+  keySchemaId: Type.Optional(Type.Integer({ description: "With format=avro: of the schema it was written with." })),
+  valueSchemaId: Type.Optional(Type.Integer()),
   headers: Type.Optional(
     Type.Array(
       Type.Object({
@@ -169,7 +171,8 @@ async function handleGetMessages(
   const ranges = await rangesOf(context, topic, query, start);
   const { records, position } = await readMessages(options, topic, ranges, { limit, isTail: start.kind === "tail" });
   const formats = formatsOf(query);
-  const json = `[${records.map((record) => messageJson(record, formats)).join(",")}]`;
+  const decode = await context.schemas.decoderFor(records, formats);
+  const json = `[${records.map((record) => messageJson(record, formats, decode)).join(",")}]`;
   return reply.header("millrace-position", formatPosition(position)).header("content-type", JSON_TYPE).send(json);
 }
 
@@ -200,9 +203,10 @@ async function handleTail(
       for await (const records of followMessages(options, topic, ranges, { signal, quietMs: HEARTBEAT_MS })) {
         if (records === null) yield ": nothing new\n\n";
         else {
+          const decode = await context.schemas.decoderFor(records, formats);
           for (const record of records) {
             position.set(record.partition, record.offset + 1n);
-            yield `id: ${formatPosition(position)}\ndata: ${messageJson(record, formats)}\n\n`;
+            yield `id: ${formatPosition(position)}\ndata: ${messageJson(record, formats, decode)}\n\n`;
           }
         }
       }

@@ -4,7 +4,7 @@ import { isUtf8 } from "node:buffer";
 import type { ConsumedRecord } from "@millrace/client";
 import { JsonSyntaxError, skipValue, skipWhitespace } from "./json/scanner.ts";
 
-export const readFormats = ["string", "json", "binary"] as const;
+export const readFormats = ["string", "json", "binary", "avro"] as const;
 export type ReadFormat = (typeof readFormats)[number];
 
 export interface ReadFormats {
@@ -12,21 +12,34 @@ export interface ReadFormats {
   readonly value: ReadFormat;
 }
 
+/** What Avro's bytes say. */
+export interface DecodedPart {
+  readonly json: string;
+  readonly schemaId: number;
+}
+
+/** Null for bytes that are no Avro with a schema that is known. */
+export type PartDecoder = (bytes: Buffer) => DecodedPart | null;
+
 /** How bytes are shown: the JSON, and what must be said about it for the bytes to be had back. */
 interface Shown {
   readonly json: string;
   readonly encoding: "base64" | "utf8" | null;
+  readonly schemaId?: number;
 }
 
 const NULL: Shown = { json: "null", encoding: null };
 
-export function messageJson(record: ConsumedRecord, formats: ReadFormats): string {
+/** decode: for parts in avro format. */
+export function messageJson(record: ConsumedRecord, formats: ReadFormats, decode: PartDecoder): string {
   const { partition, offset, timestamp, headers } = record;
-  const key = show(record.key, formats.key);
-  const value = show(record.value, formats.value);
+  const key = showPart(record.key, formats.key, decode);
+  const value = showPart(record.value, formats.value, decode);
   let json = `{"partition":${partition},"offset":${offset},"key":${key.json},"value":${value.json},"timestamp":${timestamp}`;
   if (key.encoding !== null) json += `,"keyEncoding":"${key.encoding}"`;
   if (value.encoding !== null) json += `,"valueEncoding":"${value.encoding}"`;
+  if (key.schemaId !== undefined) json += `,"keySchemaId":${key.schemaId}`;
+  if (value.schemaId !== undefined) json += `,"valueSchemaId":${value.schemaId}`;
   if (headers.length > 0) json += `,"headers":[${headers.map(headerJson).join(",")}]`;
   return `${json}}`;
 }
@@ -36,6 +49,13 @@ function headerJson([name, bytes]: ConsumedRecord["headers"][number]): string {
   const value = show(bytes, "string");
   const encoding = value.encoding === null ? "" : `,"encoding":"${value.encoding}"`;
   return `{"key":${JSON.stringify(name)},"value":${value.json}${encoding}}`;
+}
+
+/** What is not Avro is marked as the bytes that it is. */
+function showPart(bytes: Buffer | null, format: ReadFormat, decode: PartDecoder): Shown {
+  if (bytes === null || format !== "avro") return show(bytes, format);
+  const decoded = decode(bytes);
+  return decoded === null ? show(bytes, "binary") : { ...decoded, encoding: null };
 }
 
 function show(bytes: Buffer | null, format: ReadFormat): Shown {

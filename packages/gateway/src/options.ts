@@ -191,6 +191,21 @@ export const gatewayOptions = defineOptions({
     min: MEBIBYTE,
     doc: "Most bytes on disk of answers that are kept for idempotency keys; when there are more, the oldest are forgotten.",
   }),
+  schemaRegistry: list({
+    default: [],
+    doc: "A schema registry that speaks Confluent's REST API, for records in Avro; several addresses of one are tried in turn. Without it: the built-in one, under /schemas, which keeps schemas in the topic _schemas.",
+  }),
+  schemaRegistryUsername: text<string | null>({ default: null, doc: "For basic authentication at schemaRegistry." }),
+  schemaRegistryPassword: text<string | null>({
+    default: null,
+    isSecret: true,
+    doc: "For basic authentication at schemaRegistry.",
+  }),
+  schemaRegistryTimeoutMs: millis({
+    default: 5 * SECOND_MS,
+    min: 1,
+    doc: "Longest wait for one answer of schemaRegistry; it is asked up to three times, then requests that need it are answered with 503.",
+  }),
   lingerMs: millis({
     default: 0,
     kafka: "linger.ms",

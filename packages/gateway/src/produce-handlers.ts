@@ -15,7 +15,7 @@ import {
 import { acceptedSchema, sendAccepted } from "./async/async-handlers.ts";
 import type { GatewayContext } from "./context.ts";
 import { asProblem, RequestError, topicNotFound } from "./errors.ts";
-import { formats } from "./formats.ts";
+import { formats, noCodecs, type PartCodecs } from "./formats.ts";
 import { idempotencyKeyOf, produceOnce } from "./idempotency/idempotent-produce.ts";
 import { inflateBody } from "./inflate.ts";
 import { Type } from "./json-schema.ts";
@@ -27,6 +27,7 @@ import { type ProduceQuery, type ProduceSettings, produceQuery, readProduceSetti
 import { ProduceStream } from "./produce-stream.ts";
 import { ProducerContext, type ProducerContextParts } from "./producer-context.ts";
 import type { RecordOutcomes } from "./record-outcomes.ts";
+import type { Schemas } from "./registry/schemas.ts";
 import { defineRoute, type Route } from "./route.ts";
 import type { ScannedRecords } from "./scanned-records.ts";
 import { choiceOf, topicParams } from "./schemas.ts";
@@ -169,6 +170,10 @@ async function handleProduceBatch(
   const settings = readProduceSettings(query);
   // Before the body is looked at, as the document has it.
   const partitionCount = topics.known(topic) ?? (await findTopic(topics, topic, settings));
+  const codecs =
+    settings.keySchema === null && settings.valueSchema === null
+      ? noCodecs
+      : await findCodecs(context.schemas, topic, settings);
   const receivedAtMs = options.clock.timestampMs();
   const trace = options.traceHeaders ? traceOf(request.raw.rawHeaders) : noTrace;
   const idempotencyKey = idempotencyKeyOf(request);
@@ -177,13 +182,14 @@ async function handleProduceBatch(
   // What a body became is held beside what came.
   if (Buffer.isBuffer(body) && body !== request.body) intake.receive(intake.shareOf(request.raw), body.length);
   if (!Buffer.isBuffer(body)) {
-    const producer = createProducerContext(context, topic, settings, partitionCount, { receivedAtMs, trace });
+    const producer = createProducerContext(context, topic, settings, partitionCount, { codecs, receivedAtMs, trace });
     return produceStream(context, topic, settings, producer, request).answer(body, reply);
   }
   const produce = readProduceRequest(topic, query, request, body, { receivedAtMs, hasTrace: trace.length > 0 });
   const records = readRecords(produce, options.recordLimit);
   if (settings.isAsync && (settings.timeoutMs ?? 0) > options.asyncTimeoutLimitMs) throw tooLong(options);
-  const createProducer = () => createProducerContext(context, topic, settings, partitionCount, { receivedAtMs, trace });
+  const createProducer = () =>
+    createProducerContext(context, topic, settings, partitionCount, { codecs, receivedAtMs, trace });
   const answerOf = (outcomes: RecordOutcomes) => conclude(context, { topic, settings, records, outcomes, request });
   if (idempotencyKey !== null) {
     const once = { key: idempotencyKey, produce, settings, records, createProducer, answerOf };
@@ -260,12 +266,13 @@ function createProducerContext(
   topic: string,
   settings: ProduceSettings,
   partitionCount: number,
-  { receivedAtMs, trace }: Pick<ProducerContextParts, "receivedAtMs" | "trace">,
+  { codecs, receivedAtMs, trace }: Pick<ProducerContextParts, "codecs" | "receivedAtMs" | "trace">,
 ): ProducerContext {
   return new ProducerContext({
     topic,
     partitionCount,
     settings,
+    codecs,
     producer: producers.withAcks(settings.acks),
     partitioner: producers.partitioner(settings.partitioner),
     clock: options.clock,
@@ -280,6 +287,16 @@ async function findTopic(topics: TopicDirectory, topic: string, settings: Produc
     return await topics.find(topic);
   } catch (error) {
     if (settings.isAsync && error instanceof KafkaError && error.retriable) return 0;
+    throw error;
+  }
+}
+
+/** As with the topic: an async request asks again when its turn comes. */
+async function findCodecs(schemas: Schemas, topic: string, settings: ProduceSettings): Promise<PartCodecs> {
+  try {
+    return await schemas.codecsFor(topic, settings);
+  } catch (error) {
+    if (settings.isAsync && error instanceof KafkaError && error.retriable) return noCodecs;
     throw error;
   }
 }

@@ -2,6 +2,7 @@
 
 import { type CompressionType, compressionTypes } from "@millrace/protocol";
 import type { Static } from "typebox";
+import { RequestError } from "./errors.ts";
 import { type Format, formats } from "./formats.ts";
 import { Type } from "./json-schema.ts";
 import { choiceOf, flagOf, isSet, numberOf, positiveOf } from "./schemas.ts";
@@ -12,6 +13,16 @@ export type PartitionerName = (typeof partitioners)[number];
 export const produceQuery = Type.Object({
   "key.format": Type.Optional(choiceOf(formats, "How each key becomes bytes. Default: json.")),
   "value.format": Type.Optional(choiceOf(formats, "How each value becomes bytes. Default: json.")),
+  "key.schema": Type.Optional(
+    Type.String({ minLength: 1, description: "For keys in avro format: what value.schema is for values." }),
+  ),
+  "value.schema": Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        "For values in avro format: a subject of the schema registry, whose newest schema is taken; a schema's id; or a schema itself, as JSON, which is registered as <topic>-value.",
+    }),
+  ),
   compression: Type.Optional(
     choiceOf(compressionTypes, "How the record batches are compressed, as Kafka does it. Default: none."),
   ),
@@ -57,6 +68,9 @@ export type ProduceQuery = Static<typeof produceQuery>;
 export interface ProduceSettings {
   readonly keyFormat: Format;
   readonly valueFormat: Format;
+  /** A subject, an id or a schema, as it was given. */
+  readonly keySchema: string | null;
+  readonly valueSchema: string | null;
   readonly compression: CompressionType;
   readonly acks: "all" | "1";
   /** Null: as long as the gateway's deliveryTimeoutMs. */
@@ -73,6 +87,8 @@ export interface ProduceSettings {
 const defaults: ProduceSettings = {
   keyFormat: "json",
   valueFormat: "json",
+  keySchema: null,
+  valueSchema: null,
   compression: "none",
   acks: "all",
   timeoutMs: null,
@@ -84,15 +100,20 @@ const defaults: ProduceSettings = {
   isEach: false,
 };
 
+/** Throws RequestError INVALID_PARAMETER for a format that lacks its schema. */
 export function readProduceSettings(query: ProduceQuery): ProduceSettings {
   for (const _ in query) return withQuery(query);
   return defaults;
 }
 
 function withQuery(query: ProduceQuery): ProduceSettings {
+  checkSchemaGiven(query, "key");
+  checkSchemaGiven(query, "value");
   return {
     keyFormat: query["key.format"] ?? defaults.keyFormat,
     valueFormat: query["value.format"] ?? defaults.valueFormat,
+    keySchema: query["key.schema"] ?? defaults.keySchema,
+    valueSchema: query["value.schema"] ?? defaults.valueSchema,
     compression: query.compression ?? defaults.compression,
     acks: query.acks ?? defaults.acks,
     timeoutMs: query.timeout_ms === undefined ? null : Number(query.timeout_ms),
@@ -103,4 +124,13 @@ function withQuery(query: ProduceQuery): ProduceSettings {
     isAsync: isSet(query.async),
     isEach: query.results === "each",
   };
+}
+
+function checkSchemaGiven(query: ProduceQuery, part: "key" | "value"): void {
+  const field = `${part}.schema` as const;
+  if (query[`${part}.format`] !== "avro" || query[field] !== undefined) return;
+  // The text is the document's own.
+  throw new RequestError("INVALID_PARAMETER", `${field} required when ${part}.format=avro`, {
+    details: [{ field, message: `is required when ${part}.format=avro` }],
+  });
 }

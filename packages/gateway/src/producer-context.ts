@@ -11,7 +11,7 @@ import {
 } from "@millrace/client/internal";
 import { type CompressionType, KafkaError } from "@millrace/protocol";
 import { RequestError } from "./errors.ts";
-import { RecordFailure } from "./formats.ts";
+import { type PartCodecs, RecordFailure } from "./formats.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
 import { RecordOutcomes } from "./record-outcomes.ts";
 import type { ScannedHeader, ScannedRecords } from "./scanned-records.ts";
@@ -21,6 +21,8 @@ export interface ProducerContextParts {
   readonly topic: string;
   readonly partitionCount: number;
   readonly settings: ProduceSettings;
+  /** For parts in avro format. */
+  readonly codecs: PartCodecs;
   readonly producer: Producer;
   /** What the request asks for; null: the producer's own. */
   readonly partitioner: BoundPartitioner | null;
@@ -116,11 +118,11 @@ class BodyRun implements RecordRun {
 
   #serialize(index: number, record: RunRecord): RecordFailure | null {
     const scanned = this.#records.at(index);
-    const { topic, partitionCount, settings, receivedAtMs } = this.#parts;
+    const { topic, partitionCount, settings, codecs, receivedAtMs } = this.#parts;
     if (scanned.failure !== null) return scanned.failure;
-    const key = scanned.keyBytes(this.#body, settings.keyFormat);
+    const key = scanned.keyBytes(this.#body, settings.keyFormat, codecs.key);
     if (key instanceof RecordFailure) return key.during("serialize key");
-    const value = scanned.valueBytes(this.#body, settings.valueFormat);
+    const value = scanned.valueBytes(this.#body, settings.valueFormat, codecs.value);
     if (value instanceof RecordFailure) return value.during("serialize value");
     const { partition } = scanned;
     if (partition !== null && (partition < 0 || partition >= partitionCount)) {

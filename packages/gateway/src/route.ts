@@ -6,7 +6,7 @@ import type { Static, TSchema } from "typebox";
 export interface RouteDocs {
   readonly summary: string;
   readonly description?: string;
-  readonly tag: "Produce" | "Topics" | "Messages" | "Keys" | "Health" | "About";
+  readonly tag: "Produce" | "Topics" | "Messages" | "Keys" | "Schemas" | "Health" | "About";
   /** By status; of the errors, those that this route gives beside those that all have. */
   readonly answers: Readonly<Record<number, AnswerDocs>>;
   /** A body that works as it is. */
@@ -50,7 +50,8 @@ export interface Call<Params, Query, Body> {
   readonly reply: FastifyReply;
 }
 
-type StaticOr<Schema, Otherwise> = Schema extends TSchema ? Static<Schema> : Otherwise;
+/** What a schema lets pass, or otherwise without one. */
+export type StaticOr<Schema, Otherwise = unknown> = Schema extends TSchema ? Static<Schema> : Otherwise;
 
 interface RouteSpec<Params, Query, Body> extends Omit<Route, "handle" | "params" | "query" | "body"> {
   readonly params?: Params;

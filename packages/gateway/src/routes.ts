@@ -9,6 +9,7 @@ import type { GatewayContext } from "./context.ts";
 import { healthRoutes } from "./health-handlers.ts";
 import { messageRoutes } from "./message-handlers.ts";
 import { produceRoutes } from "./produce-handlers.ts";
+import { registryRoutes } from "./registry/registry-handlers.ts";
 import type { Route } from "./route.ts";
 import { topicRoutes } from "./topic-handlers.ts";
 
@@ -19,6 +20,7 @@ export function allRoutes(context: GatewayContext): Route[] {
     ...topicRoutes(context),
     ...messageRoutes(context),
     ...keyRoutes(context),
+    ...registryRoutes(context),
     ...healthRoutes(context),
   ];
   return [...routes, ...aboutRoutes(context.metrics, routes)];
@@ -34,6 +36,8 @@ export function accessOf(route: Route): RouteAccess {
       return { scopes: [isRead ? "read" : "produce"], isForAllTopics: false };
     case "Topics":
       return { scopes: isRead ? ["read", "produce"] : ["admin"], isForAllTopics: false };
+    case "Schemas":
+      return schemaAccess(route);
     case "Keys":
       return { scopes: ["admin"], isForAllTopics: true };
     case "About":
@@ -44,6 +48,18 @@ export function accessOf(route: Route): RouteAccess {
     default:
       return never(route.docs.tag);
   }
+}
+
+/** Who may produce may say what the records look like. Subjects are held to a key's prefixes as topics are. */
+function schemaAccess({ method, path }: Route): RouteAccess {
+  const isChange = method === "PUT" || method === "DELETE";
+  const isRegistration = method === "POST" && path === "/schemas/subjects/{subject}/versions";
+  const scopes = isChange
+    ? (["admin"] as const)
+    : isRegistration
+      ? (["produce"] as const)
+      : (["read", "produce"] as const);
+  return { scopes, isForAllTopics: isChange && !path.includes("{subject}") };
 }
 
 /** "/api/topics/{topic}" as Fastify writes it: "/api/topics/:topic". */

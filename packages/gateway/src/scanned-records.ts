@@ -1,6 +1,6 @@
 /** The records of a body as they stand in it: where their parts are, without a copy of them. */
 
-import { type Format, type RecordFailure, serialize } from "./formats.ts";
+import { type Format, type PartCodec, type RecordFailure, serialize } from "./formats.ts";
 
 export type ScannedHeader = readonly [name: string, value: Buffer | null];
 
@@ -24,13 +24,14 @@ export class ScannedRecord {
   /** Has more than a key and a value. */
   isSpecial = false;
 
-  /** format: where the record names none. */
-  keyBytes(body: Buffer, format: Format): Buffer | null | RecordFailure {
-    return this.keyStart < 0 ? null : serialize(this.keyFormat ?? format, body, this.keyStart, this.keyEnd);
+  /** format: where the record names none. codec: for avro. */
+  keyBytes(body: Buffer, format: Format, codec: PartCodec | null): Buffer | null | RecordFailure {
+    return this.keyStart < 0 ? null : serialize(this.keyFormat ?? format, body, this.keyStart, this.keyEnd, codec);
   }
 
-  valueBytes(body: Buffer, format: Format): Buffer | null | RecordFailure {
-    return this.valueStart < 0 ? null : serialize(this.valueFormat ?? format, body, this.valueStart, this.valueEnd);
+  valueBytes(body: Buffer, format: Format, codec: PartCodec | null): Buffer | null | RecordFailure {
+    if (this.valueStart < 0) return null;
+    return serialize(this.valueFormat ?? format, body, this.valueStart, this.valueEnd, codec);
   }
 }
 

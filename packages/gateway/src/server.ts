@@ -21,6 +21,7 @@ import { RateLimiter } from "./limits/rate-limiter.ts";
 import type { GatewayOptions, GatewayTls } from "./options.ts";
 import { OriginGuard } from "./origin-guard.ts";
 import { linesTypes, SHORT_LINES_BYTES } from "./produce-request.ts";
+import { isRegistryPath, REGISTRY_TYPE, registryRefusal } from "./registry/registry-handlers.ts";
 import type { Route } from "./route.ts";
 import { accessOf, fastifyPath, methodsFor } from "./routes.ts";
 
@@ -249,6 +250,9 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
   reply.code(answer.status).header("x-request-id", request.id);
   // Who has not sent a request whole by now would keep the connection for the rest of it.
   if (answer.status === 408) reply.header("connection", "close");
+  if (isRegistryPath(request.url)) {
+    return reply.header("content-type", REGISTRY_TYPE).send(JSON.stringify(registryRefusal(answer)));
+  }
   if (acceptsProblem(request)) {
     return reply.header("content-type", PROBLEM_TYPE).send(JSON.stringify(asProblem(answer)));
   }

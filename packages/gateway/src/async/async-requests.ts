@@ -19,6 +19,7 @@ import { type ProduceSettings, readProduceSettings } from "../produce-settings.t
 import { ProducerContext } from "../producer-context.ts";
 import type { Producers } from "../producers.ts";
 import { RecordOutcomes } from "../record-outcomes.ts";
+import type { Schemas } from "../registry/schemas.ts";
 import type { ScannedRecords } from "../scanned-records.ts";
 import { isUnknownTopic, type TopicDirectory } from "../topic-directory.ts";
 import { traceOf } from "../trace-headers.ts";
@@ -56,6 +57,7 @@ export interface AsyncRequestsParts {
   readonly logger: Logger;
   readonly producers: Producers;
   readonly topics: TopicDirectory;
+  readonly schemas: Pick<Schemas, "codecsFor">;
   readonly metrics: Metrics;
 }
 
@@ -451,7 +453,7 @@ class Execution {
   }
 
   async #attempt(): Promise<void> {
-    const { producers, clock } = this.#parts;
+    const { producers, schemas, clock } = this.#parts;
     const { topic, body, receivedAtMs, rawHeaders } = this.#produce;
     const settings = this.#settings;
     try {
@@ -460,6 +462,7 @@ class Execution {
         topic,
         partitionCount,
         settings,
+        codecs: await schemas.codecsFor(topic, settings),
         producer: producers.forAsync(settings.acks),
         partitioner: producers.partitioner(settings.partitioner),
         clock,

@@ -1,7 +1,8 @@
 /** A small body, parsed: as strict as the scanner, with its messages. */
 
+import { isUtf8 } from "node:buffer";
 import { bodyError, checkText } from "../produce-body.ts";
-import { skipValue, skipWhitespace, unexpected } from "./scanner.ts";
+import { JsonSyntaxError, skipValue, skipWhitespace, unexpected } from "./scanner.ts";
 
 /** Throws RequestError INVALID_JSON with line and column. */
 export function parseJson(body: Buffer): unknown {
@@ -13,4 +14,15 @@ export function parseJson(body: Buffer): unknown {
     throw bodyError(body, error, null);
   }
   return JSON.parse(body.toString("utf8"));
+}
+
+/** Where the one JSON value of these bytes starts; null if they are not one. */
+export function jsonStart(bytes: Buffer): number | null {
+  try {
+    const start = skipWhitespace(bytes, 0);
+    return isUtf8(bytes) && skipWhitespace(bytes, skipValue(bytes, start)) === bytes.length ? start : null;
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) return null;
+    throw error;
+  }
 }

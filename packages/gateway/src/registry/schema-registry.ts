@@ -2,8 +2,9 @@
 
 import type { SchemaReference } from "@millrace/client/avro";
 import { KafkaError } from "@millrace/protocol";
-import { type Incompatibility, incompatibilities } from "./avro-compatibility.ts";
+import { incompatibilities } from "./avro-compatibility.ts";
 import { type AvroType, parseSchema, schemaFingerprint } from "./avro-schema.ts";
+import { describeIncompatible, type IncompatibleVersion } from "./incompatible-version.ts";
 import { RegistryError } from "./registry-errors.ts";
 import type { CompatibilityLevel, Mode, SchemaVersion } from "./registry-records.ts";
 import { SchemaLog, type SchemaLogParts } from "./schema-log.ts";
@@ -24,12 +25,6 @@ export interface NewSchema {
   /** Given by who copies a registry, while its mode is IMPORT. */
   readonly id?: number;
   readonly version?: number;
-}
-
-/** How a schema was found to be incompatible with a version: what its reader and its writer would stumble over. */
-export interface IncompatibleVersion {
-  readonly version: SchemaVersion;
-  readonly reasons: readonly Incompatibility[];
 }
 
 export type Version = number | "latest";
@@ -391,18 +386,6 @@ export class SchemaRegistry {
       `One or more references exist to the schema {subject=${subject},version=${version}}.`,
     );
   }
-}
-
-/** In the form that clients of Confluent's registry print. */
-export function describeIncompatible({ version, reasons }: IncompatibleVersion, level: string): string[] {
-  return [
-    ...reasons.map(
-      ({ errorType, description, additionalInfo }) =>
-        `{errorType:'${errorType}', description:"${description}", additionalInfo:'${additionalInfo}'}`,
-    ),
-    `{oldSchemaVersion: ${version.version}}`,
-    `{compatibility: '${level}'}`,
-  ];
 }
 
 const SUBJECT_LIMIT = 500;

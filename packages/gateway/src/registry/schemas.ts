@@ -1,0 +1,101 @@
+/** Schemas: all that the gateway does with schemas of records. Avro is loaded by the first request that needs it. */
+
+import type { ConsumedRecord } from "@millrace/client";
+import { RequestError } from "../errors.ts";
+import { noCodecs, type PartCodecs, RecordFailure } from "../formats.ts";
+import type { DecodedPart, PartDecoder, ReadFormats } from "../message-json.ts";
+import type { GatewayOptions } from "../options.ts";
+import type { ProduceSettings } from "../produce-settings.ts";
+import type { RecordSchemas } from "./record-schemas.ts";
+import type { SchemaLogParts } from "./schema-log.ts";
+import type { SchemaRegistry } from "./schema-registry.ts";
+
+/** Ids in one read that no schema is found for: anything may look like Avro, and each is a question to the registry. */
+const UNKNOWN_LIMIT = 100;
+
+export interface SchemasParts extends Omit<SchemaLogParts, "onRecord" | "options" | "clock" | "logger"> {
+  readonly options: GatewayOptions;
+}
+
+export class Schemas {
+  readonly #parts: SchemasParts;
+  #registry: Promise<SchemaRegistry> | null = null;
+  #records: Promise<RecordSchemas> | null = null;
+
+  constructor(parts: SchemasParts) {
+    this.#parts = parts;
+  }
+
+  /** What the records of a request are written with. Rejects as SchemaSource does. */
+  async codecsFor(topic: string, { keySchema, valueSchema }: ProduceSettings): Promise<PartCodecs> {
+    if (keySchema === null && valueSchema === null) return noCodecs;
+    const schemas = await this.#recordSchemas();
+    const key = keySchema === null ? null : await schemas.codecFor(topic, "key", keySchema);
+    return { key, value: valueSchema === null ? null : await schemas.codecFor(topic, "value", valueSchema) };
+  }
+
+  /** Shows the parts of these records that are Avro; what is none, or of a schema that is not there, it leaves alone. */
+  async decoderFor(records: readonly ConsumedRecord[], formats: ReadFormats): Promise<PartDecoder> {
+    const parts = (["key", "value"] as const).filter((part) => formats[part] === "avro");
+    if (parts.length === 0) return noDecoder;
+    const { schemaIdOf } = await import("../avro/avro-codec.ts");
+    const schemas = await this.#recordSchemas();
+    const codecs = new Map<number, Awaited<ReturnType<RecordSchemas["codecOf"]>> | null>();
+    let unknownCount = 0;
+    for (const bytes of records.flatMap((record) => parts.map((part) => record[part]))) {
+      const id = bytes === null ? null : schemaIdOf(bytes);
+      if (id === null || codecs.has(id) || unknownCount >= UNKNOWN_LIMIT) continue;
+      const codec = await schemas.codecOf(id).catch(nullIfRefused);
+      codecs.set(id, codec);
+      if (codec === null) unknownCount += 1;
+    }
+    return (bytes): DecodedPart | null => {
+      const codec = codecs.get(schemaIdOf(bytes) ?? -1) ?? null;
+      const json = codec?.decode(bytes) ?? null;
+      return codec === null || json === null || json instanceof RecordFailure
+        ? null
+        : { json, schemaId: codec.schemaId };
+    };
+  }
+
+  /** The built-in one. Throws RequestError NOT_FOUND where schemas are in another. */
+  registry(): Promise<SchemaRegistry> {
+    const { options, ...rest } = this.#parts;
+    const [elsewhere] = options.schemaRegistry;
+    if (elsewhere !== undefined) {
+      throw new RequestError("NOT_FOUND", `this server keeps no schemas: it takes them from ${elsewhere}`);
+    }
+    const { clock, logger } = options;
+    this.#registry ??= import("./schema-registry.ts").then(
+      ({ SchemaRegistry }) => new SchemaRegistry({ ...rest, options, clock, logger }),
+    );
+    return this.#registry;
+  }
+
+  /** May be called twice. */
+  async close(): Promise<void> {
+    await (await this.#registry)?.close();
+  }
+
+  #recordSchemas(): Promise<RecordSchemas> {
+    this.#records ??= this.#load();
+    return this.#records;
+  }
+
+  async #load(): Promise<RecordSchemas> {
+    const { options } = this.#parts;
+    const [{ RecordSchemas }, { builtInSource, remoteSource }] = await Promise.all([
+      import("./record-schemas.ts"),
+      import("./schema-source.ts"),
+    ]);
+    const isElsewhere = options.schemaRegistry.length > 0;
+    return new RecordSchemas(isElsewhere ? remoteSource(options) : builtInSource(await this.registry()));
+  }
+}
+
+const noDecoder: PartDecoder = () => null;
+
+function nullIfRefused(error: unknown): null {
+  if (error instanceof RequestError) return null;
+  throw error;
+}
