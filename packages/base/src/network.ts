@@ -9,7 +9,7 @@ export interface Address {
 export interface StreamHandlers {
   /** A connecting stream is ready to carry bytes; told at once for an accepted one. */
   onOpen?(): void;
-  /** The bytes are the receiver's to keep. */
+  /** The bytes are the receiver's until it returns: then they may be written over. */
   onData(bytes: Buffer): void;
   /** After a write that returned false: what was written has left, write on. */
   onDrain?(): void;

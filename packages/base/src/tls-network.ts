@@ -29,7 +29,7 @@ export class TlsNetwork implements Network {
   }
 
   connect(address: Address): ByteStream {
-    return new SocketStream(this.#open(address), formatAddress(address), "secureConnect");
+    return new SocketStream(this.#open(address), formatAddress(address), { openEvent: "secureConnect" });
   }
 
   listen(): Promise<Listener> {

@@ -62,7 +62,7 @@ export class TlsServerNetwork implements Network {
     server.on("secureConnection", (socket) => {
       const remote = remoteOf(socket);
       handshaking.delete(remote);
-      onStream(new SocketStream(socket, remote, "secureConnect", subjectOf(socket)));
+      onStream(new SocketStream(socket, remote, { openEvent: "secureConnect", peerSubject: subjectOf(socket) }));
     });
     // A client that breaks off the handshake is the client's business.
     server.on("tlsClientError", (_error, socket) => socket.destroy());

@@ -110,13 +110,37 @@ test("frames are found for each two places to cut at", () => {
   }
 });
 
-test("a frame that came whole is a view of its chunk", () => {
-  const chunk = frameOf("whole");
+test("a chunk may be written over once it was pushed", () => {
+  const stream = Buffer.concat([frameOf("one"), frameOf("two"), frameOf("three")]);
+  const splitter = new FrameSplitter(LIMIT_BYTES);
   const frames: Buffer[] = [];
+  const reused = Buffer.alloc(stream.length);
 
-  new FrameSplitter(LIMIT_BYTES).push(chunk, (frame) => frames.push(frame));
+  for (let start = 0; start < stream.length; start += 16) {
+    const sizeBytes = stream.copy(reused, 0, start, start + 16);
+    splitter.push(reused.subarray(0, sizeBytes), (frame) => frames.push(frame));
+    reused.fill("x");
+  }
 
-  assert.equal(frames[0]?.buffer, chunk.buffer);
+  assert.deepEqual(frames.map(String), ["one", "two", "three"]);
+});
+
+test("memory for a large frame grows with the bytes that come", () => {
+  const splitter = new FrameSplitter(100 * 1024 * 1024);
+  const body = Buffer.alloc(1_000_000, "0123456789");
+  const frames: Buffer[] = [];
+  const externalBytes = process.memoryUsage().arrayBuffers;
+
+  splitter.push(Buffer.from("06400000", "hex"), () => assert.fail());
+  splitter.push(Buffer.alloc(1), () => assert.fail());
+  assert.ok(process.memoryUsage().arrayBuffers - externalBytes < 10 * 1024 * 1024);
+
+  const next = new FrameSplitter(LIMIT_BYTES * LIMIT_BYTES);
+  const bytes = frameOf(body.toString());
+  for (let start = 0; start < bytes.length; start += 65_536) {
+    next.push(bytes.subarray(start, start + 65_536), (frame) => frames.push(frame));
+  }
+  assert.deepEqual(frames, [body]);
 });
 
 test("a frame of the limit's size may come, one byte more may not", () => {

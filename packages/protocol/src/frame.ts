@@ -8,6 +8,9 @@ import { Writer } from "./writer.ts";
 
 const API_VERSIONS_KEY = 18;
 const LENGTH_BYTES = 4;
+/** Memory for a frame that comes in pieces, at first: as much as one read brings, or most requests have. */
+const FIRST_ROOM_BYTES = 128 * 1024;
+const NO_BYTES = Buffer.alloc(0);
 
 export interface RequestHeader {
   readonly apiKey: number;
@@ -100,84 +103,110 @@ function hasFlexibleResponseHeader(
 /**
  * Cuts a stream of bytes into frames.
  *
- * A frame that came whole in one chunk is a view of that chunk. One that did not is gathered as it arrives: the length
- * it declares is believed only as far as limitBytes, and never allocated before the bytes are there.
+ * Chunks are copied, so that whoever reads may read the next one into the same memory; frames are the receiver's to keep.
+ * The length that a frame declares is believed only as far as limitBytes, and memory for it grows with the bytes that come.
  */
 export class FrameSplitter {
   /** May be raised while running: brokers allow little before they know their client. */
   limitBytes: number;
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
-  #frameBytes: number | null = null;
+  readonly #length = Buffer.alloc(LENGTH_BYTES);
+  #knownLengthBytes = 0;
+  /** The frame that has begun; null between frames. May be shorter than the frame will be. */
+  #frame: Buffer | null = null;
+  #frameBytes = 0;
+  #filledBytes = 0;
 
   constructor(limitBytes: number) {
     this.limitBytes = limitBytes;
   }
 
-  /** Bytes of a frame that is not complete yet. */
+  /** Bytes of a frame that is not complete yet, its length included. */
   get pendingBytes(): number {
-    return this.#pendingBytes;
+    return this.#knownLengthBytes + this.#filledBytes;
   }
 
   /** Calls onFrame for each frame that this chunk completes. Throws WireError for a length that no frame may have. */
   push(chunk: Buffer, onFrame: (frame: Buffer) => void): void {
-    let rest = chunk;
-    if (this.#pendingBytes > 0) {
-      const missingBytes = (this.#frameBytes ?? LENGTH_BYTES) - this.#pendingBytes;
-      if (rest.length < missingBytes) {
-        this.#keep(rest);
-        return;
-      }
-      this.#keep(rest.subarray(0, missingBytes));
-      const gathered =
-        this.#pending.length === 1 && this.#pending[0]
-          ? this.#pending[0]
-          : Buffer.concat(this.#pending, this.#pendingBytes);
-      rest = rest.subarray(missingBytes);
-      this.#pending = [];
-      this.#pendingBytes = 0;
-      if (this.#frameBytes === null) {
-        this.#frameBytes = this.#readLength(gathered);
-      } else {
-        this.#frameBytes = null;
-        onFrame(gathered);
-      }
-    }
-    for (;;) {
-      if (this.#frameBytes === null) {
-        if (rest.length < LENGTH_BYTES) break;
-        this.#frameBytes = this.#readLength(rest);
-        rest = rest.subarray(LENGTH_BYTES);
-      }
-      const frameBytes = this.#frameBytes;
-      if (rest.length < frameBytes) break;
-      this.#frameBytes = null;
-      onFrame(rest.subarray(0, frameBytes));
-      rest = rest.subarray(frameBytes);
-    }
-    if (rest.length > 0) this.#keep(rest);
+    let at = this.pendingBytes > 0 ? this.#continueFrame(chunk, 0, onFrame) : 0;
+    at = this.#takeWholeFrames(chunk, at, onFrame);
+    if (at < chunk.length) this.#continueFrame(chunk, at, onFrame);
   }
 
-  #keep(bytes: Buffer): void {
-    this.#pending.push(bytes);
-    this.#pendingBytes += bytes.length;
+  /** Frames that lie whole in the chunk are copied together. Returns where the first one starts that does not. */
+  #takeWholeFrames(chunk: Buffer, from: number, onFrame: (frame: Buffer) => void): number {
+    const end = endOfWholeFrames(chunk, from);
+    if (end === from) return from;
+    const copy = Buffer.allocUnsafe(end - from);
+    chunk.copy(copy, 0, from, end);
+    for (let at = 0; at < copy.length; ) {
+      const start = at + LENGTH_BYTES;
+      at = start + this.#readLength(copy, at);
+      onFrame(copy.subarray(start, at));
+    }
+    return end;
   }
 
-  #readLength(bytes: Buffer): number {
-    const length = bytes.readInt32BE(0);
+  /** Goes on with the frame that has begun, or begins one. Returns the place behind what was taken. */
+  #continueFrame(chunk: Buffer, from: number, onFrame: (frame: Buffer) => void): number {
+    let at = from;
+    if (this.#frame === null) {
+      const copiedBytes = chunk.copy(this.#length, this.#knownLengthBytes, at);
+      at += copiedBytes;
+      this.#knownLengthBytes += copiedBytes;
+      if (this.#knownLengthBytes < LENGTH_BYTES) return at;
+      this.#frameBytes = this.#readLength(this.#length, 0);
+      this.#frame = NO_BYTES;
+    }
+    const end = Math.min(chunk.length, at + this.#frameBytes - this.#filledBytes);
+    const frame = this.#grow(this.#filledBytes + end - at);
+    this.#filledBytes += chunk.copy(frame, this.#filledBytes, at, end);
+    if (this.#filledBytes === this.#frameBytes) {
+      this.#frame = null;
+      this.#filledBytes = 0;
+      this.#knownLengthBytes = 0;
+      onFrame(frame);
+    }
+    return end;
+  }
+
+  /** The frame that has begun, with room for so many of its bytes. */
+  #grow(sizeBytes: number): Buffer {
+    const frame = this.#frame ?? NO_BYTES;
+    if (sizeBytes <= frame.length) return frame;
+    const room = Math.max(sizeBytes, frame.length * 2, FIRST_ROOM_BYTES);
+    const grown = Buffer.allocUnsafeSlow(Math.min(room, this.#frameBytes));
+    frame.copy(grown, 0, 0, this.#filledBytes);
+    this.#frame = grown;
+    return grown;
+  }
+
+  #readLength(bytes: Buffer, at: number): number {
+    const length = bytes.readInt32BE(at);
     if (length >= 0 && length <= this.limitBytes) return length;
     throw new WireError(
-      `frame of ${length} bytes; at most ${formatBytes(this.limitBytes)} may come${foreignProtocolHint(bytes)}`,
+      `frame of ${length} bytes; at most ${formatBytes(this.limitBytes)} may come${foreignProtocolHint(bytes, at)}`,
       0,
     );
   }
 }
 
+/** Where the frames end that lie whole in the chunk, one behind the other from this place on. */
+function endOfWholeFrames(chunk: Buffer, from: number): number {
+  let end = from;
+  while (end + LENGTH_BYTES <= chunk.length) {
+    const length = chunk.readInt32BE(end);
+    const next = end + LENGTH_BYTES + length;
+    if (length < 0 || next > chunk.length) break;
+    end = next;
+  }
+  return end;
+}
+
 /** Who it may be that speaks something else to a Kafka port. */
-function foreignProtocolHint(bytes: Buffer): string {
-  const text = bytes.toString("latin1", 0, 4);
+function foreignProtocolHint(bytes: Buffer, at: number): string {
+  const text = bytes.toString("latin1", at, at + LENGTH_BYTES);
   if (/^(GET |POST|PUT |HEAD|DELE|OPTI|PATC)$/.test(text))
     return "; this looks like HTTP: is it meant for the HTTP port?";
-  if (bytes[0] === 0x16 && bytes[1] === 0x03) return "; this looks like TLS: this port speaks plain text";
+  if (bytes[at] === 0x16 && bytes[at + 1] === 0x03) return "; this looks like TLS: this port speaks plain text";
   return "";
 }

@@ -277,7 +277,7 @@ class Observed {
         this.isOpen = true;
       },
       onData: (bytes) => {
-        this.#received.push(bytes);
+        this.#received.push(Buffer.from(bytes));
       },
       onDrain: () => {
         this.drainCount += 1;
