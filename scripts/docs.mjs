@@ -1,9 +1,9 @@
 /**
- * `npm run docs`: writes docs/CONFIG.md and docs/ERRORS.md from the tables that the code itself runs by. A test holds that
- * they are what this would write.
+ * `npm run docs`: writes docs/CONFIG.md and docs/ERRORS.md, and the tables in docs/BROKER.md, from the tables that the code
+ * itself runs by. A test holds that they are what this would write.
  */
 
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build, isMain, root, runMain } from "./build.mjs";
 
@@ -11,7 +11,35 @@ const distOf = (path) => import(`../packages/${path}`);
 
 /** Returns the pages by path. Reads what is compiled: build first. */
 export async function renderDocs() {
-  return { "docs/CONFIG.md": await renderConfig(), "docs/ERRORS.md": await renderErrors() };
+  return {
+    "docs/CONFIG.md": await renderConfig(),
+    "docs/ERRORS.md": await renderErrors(),
+    "docs/BROKER.md": await renderBroker(),
+  };
+}
+
+/** A page that people write, with tables in it that they do not. */
+async function renderBroker() {
+  const { handlers } = await distOf("broker/dist/handlers/index.js");
+  const { brokerOptions } = await distOf("broker/dist/options.js");
+  const { topicSettings } = await distOf("broker/dist/topic-settings.js");
+  const rows = handlers.map(({ apiKey, name, versions: { min, max } }) => [
+    apiKey,
+    name,
+    min === max ? min : `${min}–${max}`,
+  ]);
+  const tables = {
+    apis: markdownTable(["Key", "API", "Versions"], rows),
+    "topic settings": topicTable(topicSettings, brokerOptions.resolve({})),
+  };
+  let page = readFileSync(join(root, "docs/BROKER.md"), "utf8");
+  for (const [name, table] of Object.entries(tables)) {
+    page = page.replace(
+      new RegExp(`(<!-- ${name}: [^\n]*-->\n).*(<!-- /${name} -->)`, "s"),
+      (_, start, end) => `${start}\n${table}\n\n${end}`,
+    );
+  }
+  return page;
 }
 
 async function renderConfig() {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { createDeferred, MemoryFileSystem } from "@millrace/base";
 import {
   createTopicsApi,
   errorByNumber,
@@ -9,7 +10,7 @@ import {
   produceApi,
   Writer,
 } from "@millrace/protocol";
-import { recordBatch, type StartedBroker, startBroker, WireClient } from "@millrace/testing";
+import { FaultyFileSystem, recordBatch, type StartedBroker, startBroker, WireClient } from "@millrace/testing";
 
 const VERSION = 9;
 
@@ -68,6 +69,36 @@ test("each partition of a request has its own result", async () => {
     ["NONE", "UNKNOWN_TOPIC_OR_PARTITION", "NONE"],
   );
   assert.equal(results[0]?.baseOffset, 0n);
+});
+
+test("acks=all is answered after its records are synced, and acks=1 does not wait for that", async () => {
+  const disk = new FaultyFileSystem(new MemoryFileSystem());
+  await using own = await startBroker({ dataDir: "/data", fileSystem: disk });
+  using ownClient = await WireClient.connect(own.broker.address);
+  const topic = { name: "t", numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] };
+  await ownClient.request(createTopicsApi, 7, { topics: [topic] });
+  const send = async (acks: number) => {
+    const partitionData = [{ index: 0, records: [batchOf("v")] }];
+    const request = { transactionalId: null, acks, timeoutMs: 1000, topicData: [{ name: "t", partitionData }] };
+    await ownClient.request(produceApi, VERSION, request);
+    events.push(`acks=${acks} is answered`);
+  };
+  const events: string[] = [];
+  const { promise: released, resolve: release } = createDeferred<void>();
+  disk.faults.onSync = async (path) => {
+    if (!path.endsWith(".log")) return;
+    await released;
+    events.push("synced");
+  };
+
+  await send(1);
+  const sent = send(-1);
+  release();
+  await sent;
+
+  assert.equal(events[0], "acks=1 is answered");
+  assert.equal(events.at(-1), "acks=-1 is answered");
+  assert.ok(events.includes("synced"));
 });
 
 test("acks=1 is answered with offsets too", async () => {
