@@ -156,9 +156,19 @@ function aboutRequest(request: FastifyRequest): object {
   };
 }
 
-/** `Authorization: <key>`, `Authorization: Bearer <key>` or `X-API-Key: <key>`. */
+/**
+ * `Authorization: <key>`, `Authorization: Bearer <key>` or `X-API-Key: <key>`; or as the password of basic credentials, which
+ * clients of schema registries have no other way than.
+ */
 function keyText(headers: FastifyRequest["headers"]): string | null {
   const { authorization } = headers;
+  const basic = authorization === undefined ? null : /^basic +(\S+)$/i.exec(authorization);
+  if (basic !== null)
+    return (
+      Buffer.from(basic[1] ?? "", "base64")
+        .toString()
+        .replace(/^[^:]*:/, "") || null
+    );
   if (authorization !== undefined) return authorization.replace(/^bearer +/i, "").trim() || null;
   const key = headers["x-api-key"];
   return typeof key === "string" && key !== "" ? key : null;

@@ -8,7 +8,6 @@ import type { GatewayContext } from "../context.ts";
 import type { ErrorAnswer } from "../errors.ts";
 import { Type } from "../json-schema.ts";
 import { type Call, defineRoute, type Route, type StaticOr } from "../route.ts";
-import { flagOf, isSet } from "../schemas.ts";
 import { describeIncompatible } from "./incompatible-version.ts";
 import { RegistryError } from "./registry-errors.ts";
 import {
@@ -25,6 +24,15 @@ export const REGISTRY_TYPE = "application/vnd.schemaregistry.v1+json";
 const REGISTRY_PATH = "/schemas";
 const VERSION_MAX = 2 ** 31 - 1;
 
+/** Python's client says True, Java's registry takes that: whatever is not true is false. */
+function switchOf(description: string) {
+  return Type.String({ description });
+}
+
+function isOn(text: string | undefined): boolean {
+  return text !== undefined && /^(?:true|1)$/i.test(text);
+}
+
 const subjectParams = Type.Object({
   subject: Type.String({ description: "Of a topic's values: its name and -value." }),
 });
@@ -33,14 +41,16 @@ const versionParams = Type.Object({
   version: Type.String({ description: "A number from 1, or latest." }),
 });
 const idParams = Type.Object({ id: Type.String({ description: "As serializers put it before each record." }) });
-const deletedQuery = Type.Object({ deleted: Type.Optional(flagOf("Those too that were deleted, but not for good.")) });
+const deletedQuery = Type.Object({
+  deleted: Type.Optional(switchOf("Those too that were deleted, but not for good.")),
+});
 const permanentQuery = Type.Object({
-  permanent: Type.Optional(flagOf("For good, of what was deleted without it before.")),
+  permanent: Type.Optional(switchOf("For good, of what was deleted without it before.")),
 });
 const defaultQuery = Type.Object({
-  defaultToGlobal: Type.Optional(flagOf("Where the subject has none of its own: what holds for all.")),
+  defaultToGlobal: Type.Optional(switchOf("Where the subject has none of its own: what holds for all.")),
 });
-const verboseQuery = Type.Object({ verbose: Type.Optional(flagOf("Tell why it is not compatible.")) });
+const verboseQuery = Type.Object({ verbose: Type.Optional(switchOf("Tell why it is not compatible.")) });
 
 const newSchemaBody = Type.Object({
   schema: Type.String({ description: "An Avro schema as JSON text." }),
@@ -92,7 +102,7 @@ export function registryRoutes(context: GatewayContext): Route[] {
       async (call) => (await versionsOf(call)).map(({ subject, version }) => ({ subject, version })),
     ),
     on("GET", "/subjects", "List subjects", { query: subjectsQuery }, async ({ registry, query, principal }) => {
-      const subjects = await registry.subjects(isSet(query.deleted));
+      const subjects = await registry.subjects(isOn(query.deleted));
       const { subjectPrefix = "" } = query;
       return subjects.filter((subject) => subject.startsWith(subjectPrefix) && mayUseTopic(principal, subject));
     }),
@@ -102,7 +112,7 @@ export function registryRoutes(context: GatewayContext): Route[] {
       "Versions of a subject",
       { params: subjectParams, query: deletedQuery },
       async ({ registry, params, query }) =>
-        (await registry.versions(params.subject, isSet(query.deleted))).map(({ version }) => version),
+        (await registry.versions(params.subject, isOn(query.deleted))).map(({ version }) => version),
     ),
     on(
       "GET",
@@ -110,7 +120,7 @@ export function registryRoutes(context: GatewayContext): Route[] {
       "A version of a subject",
       { params: versionParams, query: deletedQuery },
       async ({ registry, params, query }) =>
-        versionJson(await registry.version(params.subject, readVersion(params.version), isSet(query.deleted))),
+        versionJson(await registry.version(params.subject, readVersion(params.version), isOn(query.deleted))),
     ),
     on(
       "GET",
@@ -118,7 +128,7 @@ export function registryRoutes(context: GatewayContext): Route[] {
       "The schema alone",
       { params: versionParams, query: deletedQuery },
       async ({ registry, params, query }) =>
-        asText((await registry.version(params.subject, readVersion(params.version), isSet(query.deleted))).schema),
+        asText((await registry.version(params.subject, readVersion(params.version), isOn(query.deleted))).schema),
     ),
     on(
       "GET",
@@ -142,14 +152,14 @@ export function registryRoutes(context: GatewayContext): Route[] {
       "Look a schema up",
       { params: subjectParams, query: deletedQuery, body: newSchemaBody, example: schemaExample },
       async ({ registry, params, query, body }) =>
-        versionJson(await registry.lookUp(params.subject, readSchema(body), isSet(query.deleted))),
+        versionJson(await registry.lookUp(params.subject, readSchema(body), isOn(query.deleted))),
     ),
     on(
       "DELETE",
       "/subjects/{subject}",
       "Delete a subject",
       { params: subjectParams, query: permanentQuery },
-      ({ registry, params, query }) => registry.deleteSubject(params.subject, isSet(query.permanent)),
+      ({ registry, params, query }) => registry.deleteSubject(params.subject, isOn(query.permanent)),
     ),
     on(
       "DELETE",
@@ -157,7 +167,7 @@ export function registryRoutes(context: GatewayContext): Route[] {
       "Delete a version",
       { params: versionParams, query: permanentQuery },
       ({ registry, params, query }) =>
-        registry.deleteVersion(params.subject, readVersion(params.version), isSet(query.permanent)),
+        registry.deleteVersion(params.subject, readVersion(params.version), isOn(query.permanent)),
     ),
     on(
       "POST",
@@ -165,7 +175,7 @@ export function registryRoutes(context: GatewayContext): Route[] {
       "Check a schema against a version",
       { params: versionParams, query: verboseQuery, body: newSchemaBody, example: schemaExample },
       ({ registry, params, query, body }) =>
-        checkCompatibility(registry, params.subject, readVersion(params.version), body, isSet(query.verbose)),
+        checkCompatibility(registry, params.subject, readVersion(params.version), body, isOn(query.verbose)),
     ),
     on(
       "POST",
@@ -173,7 +183,7 @@ export function registryRoutes(context: GatewayContext): Route[] {
       "Check a schema against all versions that its subject's level asks for",
       { params: subjectParams, query: verboseQuery, body: newSchemaBody, example: schemaExample },
       ({ registry, params, query, body }) =>
-        checkCompatibility(registry, params.subject, "all", body, isSet(query.verbose)),
+        checkCompatibility(registry, params.subject, "all", body, isOn(query.verbose)),
     ),
     ...configRoutes(on),
     ...modeRoutes(on),
@@ -212,7 +222,7 @@ function configRoutes(on: RouteMaker): Route[] {
       async ({ registry, params, query }) => {
         const own = await registry.level(params.subject);
         if (own !== null) return { compatibilityLevel: own };
-        if (isSet(query.defaultToGlobal)) return { compatibilityLevel: await registry.level(null) };
+        if (isOn(query.defaultToGlobal)) return { compatibilityLevel: await registry.level(null) };
         throw noLevel(params.subject);
       },
     ),
@@ -233,7 +243,7 @@ function configRoutes(on: RouteMaker): Route[] {
   ];
 }
 
-const forceQuery = Type.Object({ force: Type.Optional(flagOf("Into IMPORT although there are schemas.")) });
+const forceQuery = Type.Object({ force: Type.Optional(switchOf("Into IMPORT although there are schemas.")) });
 
 function modeRoutes(on: RouteMaker): Route[] {
   return [
@@ -245,7 +255,7 @@ function modeRoutes(on: RouteMaker): Route[] {
       { query: forceQuery, body: modeBody, example: { mode: "READWRITE" } },
       async ({ registry, query, body }) => {
         const mode = readMode(body.mode);
-        await registry.setMode(null, mode, isSet(query.force));
+        await registry.setMode(null, mode, isOn(query.force));
         return { mode };
       },
     ),
@@ -257,7 +267,7 @@ function modeRoutes(on: RouteMaker): Route[] {
       async ({ registry, params, query }) => {
         const own = await registry.mode(params.subject);
         if (own !== null) return { mode: own };
-        if (isSet(query.defaultToGlobal)) return { mode: await registry.mode(null) };
+        if (isOn(query.defaultToGlobal)) return { mode: await registry.mode(null) };
         throw noMode(params.subject);
       },
     ),
@@ -268,7 +278,7 @@ function modeRoutes(on: RouteMaker): Route[] {
       { params: subjectParams, query: forceQuery, body: modeBody, example: { mode: "READWRITE" } },
       async ({ registry, params, query, body }) => {
         const mode = readMode(body.mode);
-        await registry.setMode(params.subject, mode, isSet(query.force));
+        await registry.setMode(params.subject, mode, isOn(query.force));
         return { mode };
       },
     ),
@@ -401,7 +411,7 @@ async function versionsOf({
   principal,
 }: RegistryCall<Static<typeof idParams>, Static<typeof deletedQuery>, unknown>): Promise<SchemaVersion[]> {
   const known = await findById(registry, params.id, principal);
-  return shownVersions(known, principal).filter(({ isDeleted }) => isSet(query.deleted) || !isDeleted);
+  return shownVersions(known, principal).filter(({ isDeleted }) => isOn(query.deleted) || !isDeleted);
 }
 
 function versionJson({ subject, version, id, schema, references }: SchemaVersion): object {

@@ -128,7 +128,7 @@ suite("the schema registry", { concurrency: false }, () => {
       await register(orderText);
 
       const refused = await register(added);
-      const checked = await schemas("POST", "/compatibility/subjects/d/versions/latest?verbose=true", {
+      const checked = await schemas("POST", "/compatibility/subjects/d/versions/latest?verbose=True", {
         schema: added,
       });
       const accepted = await register(optional);
@@ -263,7 +263,7 @@ suite("the schema registry", { concurrency: false }, () => {
         guarded,
         asAdmin,
       );
-      const asUser = { authorization: `Bearer ${created.json.key}` };
+      const asUser = { authorization: `Basic ${Buffer.from(`any name:${created.json.key}`).toString("base64")}` };
       const register = (subject: string) =>
         call("POST", `/schemas/subjects/${subject}/versions`, { schema: '"int"' }, guarded, asUser);
 
