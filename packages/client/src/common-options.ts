@@ -125,7 +125,7 @@ export const commonOptions = defineOptions({
     isSecret: true,
     accepts: isSaslOptions,
     kafka: "sasl.mechanism",
-    doc: "Who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with username and password, or OAUTHBEARER with a function that gives a token.",
+    doc: "Who we are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with username and password, or OAUTHBEARER with a function that gives a token. A function as password or token is asked for each login, so that they can be renewed while the program runs.",
   }),
   network: code<Network>({
     default: tcpNetwork,
@@ -171,7 +171,9 @@ function isSaslOptions(value: unknown): boolean {
   const mechanism: unknown = Reflect.get(value, "mechanism");
   if (mechanism === "OAUTHBEARER") return typeof Reflect.get(value, "token") === "function";
   const isPassword = mechanism === "PLAIN" || mechanism === "SCRAM-SHA-256" || mechanism === "SCRAM-SHA-512";
-  return isPassword && ["username", "password"].every((name) => typeof Reflect.get(value, name) === "string");
+  const password: unknown = Reflect.get(value, "password");
+  const isKnown = typeof password === "string" || typeof password === "function";
+  return isPassword && isKnown && typeof Reflect.get(value, "username") === "string";
 }
 
 function hasMethods(...names: readonly string[]): (value: unknown) => boolean {

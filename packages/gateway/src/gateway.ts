@@ -13,10 +13,11 @@ import { IdempotencyKeys } from "./idempotency/idempotency-keys.ts";
 import { Connections } from "./limits/connections.ts";
 import { Intake } from "./limits/intake.ts";
 import { Metrics } from "./metrics.ts";
-import { type GatewayConfig, type GatewayOptions, type GatewayTls, gatewayOptions } from "./options.ts";
+import { clientConfig, type GatewayConfig, type GatewayOptions, type GatewayTls, gatewayOptions } from "./options.ts";
 import { Producers } from "./producers.ts";
 import { Schemas } from "./registry/schemas.ts";
 import { allRoutes } from "./routes.ts";
+import { SchemaChecks } from "./schema-checks.ts";
 import { createServer } from "./server.ts";
 import { Tails } from "./tails.ts";
 import { TopicDirectory } from "./topic-directory.ts";
@@ -50,7 +51,8 @@ export class Gateway {
   static async open(config: GatewayConfig = {}): Promise<Gateway> {
     const options = gatewayOptions.resolve(config);
     const context = await createContext(options);
-    const server = createServer(context, allRoutes(context));
+    const checks = new SchemaChecks(options.clock);
+    const server = createServer(context, allRoutes(context), checks);
     context.keys.watch();
     try {
       await server.listen({ host: options.host, port: options.port });
@@ -59,6 +61,7 @@ export class Gateway {
       throw error;
     }
     context.asyncRequests.start();
+    void checks.compileAll();
     const bound = server.server.address();
     const port = typeof bound === "object" && bound !== null ? bound.port : options.port;
     return new Gateway({ host: options.host, port }, context, server);
@@ -118,8 +121,8 @@ export class Gateway {
 async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const storage = storageOf(options);
   const keys = await openKeys(options, storage);
-  const { bootstrapServers, clientId, network, clock, random, logger, maxBlockMs } = options;
-  const admin = new Admin({ bootstrapServers, clientId, network, clock, random, logger, apiTimeoutMs: maxBlockMs });
+  const { clock, random, logger } = options;
+  const admin = new Admin({ ...clientConfig(options), apiTimeoutMs: options.maxBlockMs });
   const producers = new Producers(options);
   const topics = new TopicDirectory({ admin, clock, logger, cacheMs: options.topicCacheMs });
   const { requestsInFlightLimit: requestLimit, bytesInFlightLimit: limitBytes } = options;

@@ -3,7 +3,7 @@
 import type { Clock } from "@millrace/base";
 import { type ConsumedRecord, Reader } from "@millrace/client";
 import { KafkaError } from "@millrace/protocol";
-import type { GatewayOptions } from "./options.ts";
+import { clientConfig, type GatewayOptions } from "./options.ts";
 import type { PartitionRange } from "./positions.ts";
 
 /** A read of what is there is not meant to wait for more. */
@@ -159,6 +159,5 @@ interface ReaderPlace {
 }
 
 function openReader(options: GatewayOptions, place: ReaderPlace): Reader {
-  const { bootstrapServers, clientId, network, clock, random, logger } = options;
-  return new Reader({ bootstrapServers, clientId, network, clock, random, logger, ...place });
+  return new Reader({ ...clientConfig(options), ...place });
 }

@@ -35,6 +35,8 @@ export const gatewayOptions = defineOptions({
   host: text({ default: "127.0.0.1", doc: "Address to listen on for HTTP." }),
   port: count({ default: 8080, max: 65_535, doc: "Port to listen on for HTTP; 0 takes any that is free." }),
   bootstrapServers: commonOptions.entries.bootstrapServers,
+  ssl: commonOptions.entries.ssl,
+  sasl: commonOptions.entries.sasl,
   clientId: text({
     default: "millrace-gateway",
     kafka: "client.id",
@@ -250,6 +252,12 @@ export const gatewayOptions = defineOptions({
 });
 
 export type GatewayOptions = OptionsOf<typeof gatewayOptions.entries>;
+
+/** What the gateway's producers, readers and its admin have in common: how brokers are reached, and the seams. */
+export function clientConfig(options: GatewayOptions) {
+  const { bootstrapServers, ssl, sasl, clientId, network, clock, random, logger } = options;
+  return { bootstrapServers, ssl, sasl, clientId, network, clock, random, logger };
+}
 
 /** What a caller gives: all optional, the servers as text or list. */
 export type GatewayConfig = {

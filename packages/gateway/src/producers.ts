@@ -2,7 +2,7 @@
 
 import { Producer, type ProducerMetrics } from "@millrace/client";
 import { type BoundPartitioner, bindPartitioner } from "@millrace/client/internal";
-import type { GatewayOptions } from "./options.ts";
+import { clientConfig, type GatewayOptions } from "./options.ts";
 import type { PartitionerName } from "./produce-settings.ts";
 
 export class Producers {
@@ -68,11 +68,9 @@ export class Producers {
   }
 
   #open(acks: "all" | "1", deliveryTimeoutMs = this.#options.deliveryTimeoutMs): Producer {
-    const { bootstrapServers, clientId, maxBlockMs, bufferMemory, lingerMs } = this.#options;
-    const { network, clock, random, logger } = this.#options;
+    const { maxBlockMs, bufferMemory, lingerMs } = this.#options;
     return new Producer({
-      bootstrapServers,
-      clientId,
+      ...clientConfig(this.#options),
       acks: acks === "all" ? -1 : 1,
       deliveryTimeoutMs,
       // A request must be given up in time for its records to be.
@@ -82,10 +80,6 @@ export class Producers {
       maxRequestSize: this.#options.maxRequestSize,
       lingerMs,
       allowAutoTopicCreation: false,
-      network,
-      clock,
-      random,
-      logger,
     });
   }
 }

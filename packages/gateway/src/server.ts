@@ -13,7 +13,7 @@ import {
 import { acceptsProblem, JSON_TYPE, PROBLEM_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { AccessGuard } from "./auth/access-guard.ts";
 import type { GatewayContext } from "./context.ts";
-import { asProblem, type ErrorDetail, errorAnswer, RequestError } from "./errors.ts";
+import { asProblem, errorAnswer, RequestError } from "./errors.ts";
 import type { Health } from "./health.ts";
 import { parseJson } from "./json/parse.ts";
 import { BodyReader } from "./limits/body-reader.ts";
@@ -24,6 +24,7 @@ import { linesTypes, SHORT_LINES_BYTES } from "./produce-request.ts";
 import { isRegistryPath, REGISTRY_TYPE, registryRefusal } from "./registry/registry-handlers.ts";
 import type { Route } from "./route.ts";
 import { accessOf, fastifyPath, methodsFor } from "./routes.ts";
+import type { SchemaChecks } from "./schema-checks.ts";
 
 /** A topic's name has up to 249 characters, each of which may come as %xx. */
 const PARAM_LIMIT = 1_000;
@@ -37,7 +38,7 @@ const UNKNOWN_ROUTE = "(unknown)";
 const EMPTY = Buffer.alloc(0);
 const MEDIA_TYPE = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+\s*(?:;|$)/;
 
-export function createServer(context: GatewayContext, routes: readonly Route[]): FastifyInstance {
+export function createServer(context: GatewayContext, routes: readonly Route[], checks: SchemaChecks): FastifyInstance {
   const { options, metrics, keys, intake, health } = context;
   const limits = {
     maxHeaderSize: options.headerLimitBytes,
@@ -56,8 +57,8 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     // Fastify's types know a server for each; ours is told apart by nothing but this.
     ...(options.tls === null ? {} : ({ https: { ...limits, ...tlsOptions(options.tls) } } as object)),
     routerOptions: { maxParamLength: PARAM_LIMIT, ignoreTrailingSlash: true },
-    // Nothing is guessed: a parameter that is not what its schema says is an error, not something like it.
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
+    // Given, so that Fastify does not load AJV, and a compiler of answers, before it listens.
+    schemaController: { compilersFactory: { buildValidator: neverAsked, buildSerializer: neverAsked } },
     forceCloseConnections: "idle",
     return503OnClosing: false,
     frameworkErrors: sendError,
@@ -120,8 +121,8 @@ export function createServer(context: GatewayContext, routes: readonly Route[]):
     if (options.logRequests) logRequest(options, request, reply);
     done();
   });
-  register(server, routes, { isRawBody: true, bodies, limiter, health });
-  register(server, routes, { isRawBody: false, bodies, limiter, health });
+  register(server, routes, { isRawBody: true, checks, bodies, limiter, health });
+  register(server, routes, { isRawBody: false, checks, bodies, limiter, health });
   return server;
 }
 
@@ -130,6 +131,11 @@ function checkExpectation({ headers }: FastifyRequest): void {
   const { expect } = headers;
   if (expect === undefined || expect.toLowerCase() === "100-continue") return;
   throw new RequestError("EXPECTATION_FAILED", `expected 100-continue, found ${expect}`);
+}
+
+/** Its compilers are asked for routes with schemas, which SchemaChecks keeps from Fastify. */
+function neverAsked(): never {
+  throw new Error("a route was given to Fastify with a schema; schemas belong to SchemaChecks");
 }
 
 function tlsOptions({ cert, key, passphrase, ca }: GatewayTls): object {
@@ -164,6 +170,7 @@ type BodyDone = (error: Error | null, body?: unknown) => void;
 
 interface RegisterParts {
   readonly isRawBody: boolean;
+  readonly checks: SchemaChecks;
   readonly bodies: BodyReader;
   readonly limiter: RateLimiter;
   readonly health: Pick<Health, "isClosing">;
@@ -171,7 +178,7 @@ interface RegisterParts {
 
 /** Routes that take the body's bytes, or those that take it parsed. Any content type will do: curl's default must. */
 function register(server: FastifyInstance, routes: readonly Route[], parts: RegisterParts): void {
-  const { isRawBody, bodies, limiter, health } = parts;
+  const { isRawBody, checks, bodies, limiter, health } = parts;
   server.register((scope, _options, registered) => {
     scope.removeAllContentTypeParsers();
     const readWhole = (request: FastifyRequest, payload: RequestPayload, done: BodyDone) => {
@@ -200,19 +207,16 @@ function register(server: FastifyInstance, routes: readonly Route[], parts: Regi
     }
     for (const route of routes) {
       if ((route.isRawBody === true) !== isRawBody) continue;
+      const check = checks.of(route);
       scope.route({
         method: route.method,
         url: fastifyPath(route.path),
         config: { access: accessOf(route) },
-        schema: {
-          ...(route.params === undefined ? {} : { params: route.params }),
-          ...(route.query === undefined ? {} : { querystring: route.query }),
-          ...(route.body === undefined ? {} : { body: route.body }),
-        },
         handler: (request, reply) => {
           if (route.docs.tag !== "Health") bodies.begin(request.raw, reply.raw);
           if (health.isClosing) reply.header("connection", "close");
-          return route.handle(request, reply);
+          const late = check(request);
+          return late === null ? route.handle(request, reply) : late.then(() => route.handle(request, reply));
         },
       });
     }
@@ -266,7 +270,6 @@ function isExpected(error: unknown): boolean {
 /** Fastify's own errors in our words; any other as it is. */
 function asRequestError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof RequestError) return error;
-  if (isValidationError(error)) return validationError(error);
   const code = "code" in error ? String(error.code) : "";
   switch (code) {
     case "FST_ERR_CTP_BODY_TOO_LARGE":
@@ -283,47 +286,6 @@ function asRequestError(error: unknown): unknown {
     default:
       return error;
   }
-}
-
-interface ValidationError extends Error {
-  readonly validation: readonly ValidationIssue[];
-  readonly validationContext?: string;
-}
-
-interface ValidationIssue {
-  readonly instancePath: string;
-  readonly message?: string;
-  readonly params: Readonly<Record<string, unknown>>;
-}
-
-function isValidationError(error: Error): error is ValidationError {
-  return "validation" in error && Array.isArray(error.validation);
-}
-
-function validationError(error: ValidationError): RequestError {
-  const details = error.validation.map(validationDetail);
-  const [first] = details;
-  const what = first === undefined ? error.message : `${first.field ?? "the body"} ${first.message}`;
-  if (error.validationContext === "body") {
-    return new RequestError("INVALID_BODY", `invalid request body: ${what}`, { details });
-  }
-  return new RequestError("INVALID_PARAMETER", what, { details });
-}
-
-/** "/topics/0/name" → topics.0.name; the values that an enum allows are named. */
-function validationDetail(issue: ValidationIssue): ErrorDetail {
-  const path = issue.instancePath.split("/").slice(1);
-  const { allowedValues, missingProperty, pattern } = issue.params;
-  if (typeof missingProperty === "string") path.push(missingProperty);
-  const message =
-    typeof missingProperty === "string"
-      ? "is required"
-      : Array.isArray(allowedValues)
-        ? `must be one of ${allowedValues.join(", ")}`
-        : pattern === undefined
-          ? (issue.message ?? "is not as its schema says")
-          : "must be a whole number"; // what every pattern of ours stands for
-  return path.length === 0 ? { message } : { field: path.join("."), message };
 }
 
 /** Errors of the HTTP parser, before there is a request: answered on the bare socket. */

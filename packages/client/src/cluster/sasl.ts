@@ -11,7 +11,8 @@ export type ScramMechanism = "SCRAM-SHA-256" | "SCRAM-SHA-512";
 export interface PasswordCredentials {
   readonly mechanism: "PLAIN" | ScramMechanism;
   readonly username: string;
-  readonly password: string;
+  /** A function is asked for each connection, and again when its session is about to end. */
+  readonly password: string | (() => string | Promise<string>);
 }
 
 export interface OauthToken {
@@ -62,7 +63,7 @@ export async function authenticate(session: SaslSession, options: SaslOptions): 
   const exchange = new Exchange(session, mechanism);
   switch (mechanism) {
     case "PLAIN":
-      await exchange.send(`\0${options.username}\0${options.password}`);
+      await exchange.send(`\0${options.username}\0${await passwordOf(options)}`);
       break;
     case "SCRAM-SHA-256":
     case "SCRAM-SHA-512":
@@ -150,7 +151,7 @@ async function exchangeScram(
   }
 
   const keyBytes = createHash(hash).digest().length;
-  const salted = await deriveKey(credentials.password, salt, iterations, keyBytes, hash);
+  const salted = await deriveKey(await passwordOf(credentials), salt, iterations, keyBytes, hash);
   const clientKey = hmac(salted, "Client Key");
   const storedKey = createHash(hash).update(clientKey).digest();
   const clientFinal = `c=${NO_CHANNEL_BINDING},r=${nonce}`;
@@ -165,6 +166,10 @@ async function exchangeScram(
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected)) {
     throw exchange.refused("the broker's signature does not match: it does not know the password");
   }
+}
+
+async function passwordOf({ password }: PasswordCredentials): Promise<string> {
+  return typeof password === "function" ? password() : password;
 }
 
 function escapeName(name: string): string {

@@ -14,7 +14,7 @@ import { Gateway } from "../gateway.ts";
 import type { GatewayConfig } from "../options.ts";
 
 /** For a gateway whose brokers are away: it waits for nothing long. */
-const HASTY = { maxBlockMs: 100, topicCacheMs: 10, closeTimeoutMs: 100 };
+const HASTY = { maxBlockMs: 1_000, topicCacheMs: 10, closeTimeoutMs: 100 };
 const WAIT = "?wait=20000";
 
 suite("async produce", { concurrency: false }, () => {

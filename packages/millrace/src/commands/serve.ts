@@ -8,6 +8,7 @@ import type { GatewayTls } from "@millrace/gateway";
 import { defineCommand } from "../command/define-command.ts";
 import { CommandError, EXIT_DONE, EXIT_FAILED } from "../command/errors.ts";
 import type { Io } from "../command/spec.ts";
+import { securityConfig, securityNote } from "../options/security.ts";
 import {
   brokerConfig,
   gatewayConfig,
@@ -35,6 +36,11 @@ export const serveCommand = defineCommand(
       { command: "millrace serve", meaning: "Kafka on 127.0.0.1:9092, HTTP on 127.0.0.1:8080" },
       { command: "millrace serve --kafka 127.0.0.1:0 --http 127.0.0.1:0 --data-dir /tmp/mill", meaning: "free ports" },
       { command: "millrace serve --brokers kafka-1:9092,kafka-2:9092", meaning: "HTTP over a cluster" },
+      {
+        command:
+          "millrace serve --brokers kafka-1:9094 --ssl-ca ca.pem --sasl-mechanism SCRAM-SHA-512 --sasl-username http --sasl-password-file password",
+        meaning: "over one that asks who we are",
+      },
     ],
     operands: [],
     options: serveOptions,
@@ -42,6 +48,7 @@ export const serveCommand = defineCommand(
     notes: [
       'When stdout is no terminal, one line of JSON tells that it is ready: {"event":"ready","kafka":"127.0.0.1:9092","http":"127.0.0.1:8080","dataDir":"…","pid":1}. Logs go to stderr.',
       "SIGTERM or Ctrl-C stops it in order; a second one at once.",
+      securityNote,
     ],
     variableOf: serveVariable,
   },
@@ -67,7 +74,7 @@ async function start(options: ServeOptions, io: Io): Promise<Millrace> {
       brokers: options.brokers,
       logger: createLogger(io.stderr, options.logLevel ?? (io.stderr.isTTY ? "warn" : "info")),
       broker: brokerConfig(options),
-      gateway: { ...gatewayConfig(options), tls: readTls(options) },
+      gateway: { ...gatewayConfig(options), ...securityConfig(options), tls: readTls(options) },
     });
   } catch (error) {
     throw explainStart(error);

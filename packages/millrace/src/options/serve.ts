@@ -6,7 +6,8 @@ import { gatewayOptions } from "@millrace/gateway";
 import { ownVariable, sharedVariable } from "../command/arguments.ts";
 import type { OptionSection } from "../command/spec.ts";
 import { brokerList } from "./connection.ts";
-import { optional } from "./optional.ts";
+import { file, optional } from "./optional.ts";
+import { asksForSecurity, securityEntries, securityRules } from "./security.ts";
 
 /** Set by serve itself: where to listen, what to listen with. */
 const brokerEntries = without(brokerOptions.entries, [
@@ -26,6 +27,8 @@ const gatewayEntries = without(gatewayOptions.entries, [
   "host",
   "port",
   "bootstrapServers",
+  "ssl",
+  "sasl",
   "dataDir",
   "tls",
   "fileSystem",
@@ -62,10 +65,6 @@ const ownEntries = {
     default: null,
     doc: "What Kafka clients are told to connect to, where that is not the address above: behind NAT, in a container.",
   }),
-  brokers: brokerList({
-    default: [],
-    doc: "Another Kafka to serve the HTTP API over. With it no broker is started, and --kafka has no meaning.",
-  }),
   insecure: flag({
     default: false,
     doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write. It is not needed for an address that asks who comes: HTTP with auth keys or httpTlsCa, Kafka with saslUsersFile or kafkaTlsClientAuth required.",
@@ -83,7 +82,23 @@ const ownEntries = {
   }),
 } as const satisfies OptionEntries;
 
-export const serveOptions = defineOptions({ ...ownEntries, ...brokerEntries, ...tlsEntries, ...gatewayEntries }, [
+const clusterEntries = {
+  brokers: brokerList({
+    default: [],
+    doc: "Another Kafka to serve the HTTP API over. With it no broker is started, and --kafka has no meaning.",
+  }),
+  ...securityEntries,
+} as const satisfies OptionEntries;
+
+const entries = { ...ownEntries, ...clusterEntries, ...brokerEntries, ...tlsEntries, ...gatewayEntries };
+
+export const serveOptions = defineOptions(entries, [
+  ...securityRules,
+  {
+    option: "brokers",
+    rule: "is missing: the ssl and sasl options are for other brokers. Those of our own ports begin with kafkaTls, sasl and httpTls",
+    isKept: (options) => options.brokers.length > 0 || !asksForSecurity(options),
+  },
   {
     option: "httpTlsCert",
     rule: "httpTlsCert and httpTlsKey go together",
@@ -98,6 +113,7 @@ export const serveOptions = defineOptions({ ...ownEntries, ...brokerEntries, ...
 export type ServeOptions = ReturnType<typeof serveOptions.resolve>;
 
 export const serveSections: readonly OptionSection[] = [
+  { title: "Another Kafka", options: Object.keys(clusterEntries) },
   { title: "Broker", options: Object.keys(brokerEntries) },
   { title: "HTTP", options: [...Object.keys(tlsEntries), ...Object.keys(gatewayEntries)] },
 ];
@@ -114,11 +130,7 @@ export function gatewayConfig(options: ServeOptions) {
 
 /** MILLRACE_BROKERS means the cluster of the client commands: whoever has it set still wants a broker from `serve`. */
 export function serveVariable(option: string): string {
-  return option === "brokers" ? ownVariable("serve", option) : sharedVariable(option);
-}
-
-function file(doc: string): Option<string | null> {
-  return text<string | null>({ default: null, typeName: "file", doc });
+  return option in clusterEntries ? ownVariable("serve", option) : sharedVariable(option);
 }
 
 function address<T extends string | null = string>(spec: { readonly default: T; readonly doc: string }): Option<T> {
