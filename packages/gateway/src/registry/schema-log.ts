@@ -1,9 +1,9 @@
 /** SchemaLog: the topic `_schemas` as the registry's only storage: it is followed, and written to. */
 
-import { type Clock, type Logger, sleep } from "@millrace/base";
+import { sleep } from "@millrace/base";
 import { type Admin, type ConsumedRecord, type Producer, Reader } from "@millrace/client";
 import { KafkaError } from "@millrace/protocol";
-import type { GatewayOptions } from "../options.ts";
+import { clientConfig, type GatewayOptions } from "../options.ts";
 import { isUnknownTopic } from "../topic-directory.ts";
 import { decodeRecord, encodeRecord, type RegistryRecord, SCHEMAS_TOPIC } from "./registry-records.ts";
 
@@ -16,9 +16,7 @@ const FOLLOW_BACKOFF_MS = 500;
 const TOPIC_CONFIG = { "cleanup.policy": "compact" };
 
 export interface SchemaLogParts {
-  readonly options: Pick<GatewayOptions, "bootstrapServers" | "clientId" | "network" | "random" | "maxBlockMs">;
-  readonly clock: Clock;
-  readonly logger: Logger;
+  readonly options: GatewayOptions;
   readonly admin: Pick<Admin, "listOffsets" | "createTopics">;
   readonly producer: Pick<Producer, "send">;
   /** Told of each record once, in the order of the log; null where the topic is another one than before. */
@@ -91,10 +89,10 @@ export class SchemaLog {
   }
 
   async #reach(offset: bigint): Promise<void> {
-    const { clock, options } = this.#parts;
+    const { clock, maxBlockMs } = this.#parts.options;
     if (this.#position >= offset) return;
     this.#follow();
-    const deadlineMs = clock.nowMs() + options.maxBlockMs;
+    const deadlineMs = clock.nowMs() + maxBlockMs;
     while (this.#position < offset) {
       const leftMs = deadlineMs - clock.nowMs();
       if (leftMs <= 0 || this.#closing.signal.aborted) {
@@ -113,7 +111,7 @@ export class SchemaLog {
         this.#waiting.delete(done);
         resolve();
       };
-      const timer = this.#parts.clock.schedule(waitMs, done);
+      const timer = this.#parts.options.clock.schedule(waitMs, done);
       this.#waiting.add(done);
     });
   }
@@ -125,15 +123,8 @@ export class SchemaLog {
   /** From the first use on, until it is closed or the topic is gone: what others write is known as it comes. */
   #follow(): void {
     if (this.#reader !== null || this.#closing.signal.aborted) return;
-    const { bootstrapServers, clientId, network, random } = this.#parts.options;
-    const { clock, logger } = this.#parts;
     const reader = new Reader({
-      bootstrapServers,
-      clientId,
-      network,
-      clock,
-      random,
-      logger,
+      ...clientConfig(this.#parts.options),
       topic: SCHEMAS_TOPIC,
       partition: PARTITION,
       from: "earliest",
@@ -147,7 +138,7 @@ export class SchemaLog {
   }
 
   async #read(reader: Reader): Promise<void> {
-    const { clock, logger } = this.#parts;
+    const { clock, logger } = this.#parts.options;
     const { signal } = this.#closing;
     while (!signal.aborted) {
       try {
@@ -176,7 +167,7 @@ export class SchemaLog {
     } catch (error) {
       // Whoever may produce to the topic can put anything there.
       const reason = error instanceof Error ? error.message : String(error);
-      this.#parts.logger.warn(
+      this.#parts.options.logger.warn(
         { topic: SCHEMAS_TOPIC, offset: Number(offset), reason },
         "no record of a schema registry",
       );

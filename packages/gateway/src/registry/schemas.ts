@@ -4,7 +4,6 @@ import type { ConsumedRecord } from "@millrace/client";
 import { RequestError } from "../errors.ts";
 import { noCodecs, type PartCodecs, RecordFailure } from "../formats.ts";
 import type { DecodedPart, PartDecoder, ReadFormats } from "../message-json.ts";
-import type { GatewayOptions } from "../options.ts";
 import type { ProduceSettings } from "../produce-settings.ts";
 import type { RecordSchemas } from "./record-schemas.ts";
 import type { SchemaLogParts } from "./schema-log.ts";
@@ -13,9 +12,7 @@ import type { SchemaRegistry } from "./schema-registry.ts";
 /** Ids in one read that no schema is found for: anything may look like Avro, and each is a question to the registry. */
 const UNKNOWN_LIMIT = 100;
 
-export interface SchemasParts extends Omit<SchemaLogParts, "onRecord" | "options" | "clock" | "logger"> {
-  readonly options: GatewayOptions;
-}
+export type SchemasParts = Omit<SchemaLogParts, "onRecord">;
 
 export class Schemas {
   readonly #parts: SchemasParts;
@@ -60,15 +57,11 @@ export class Schemas {
 
   /** The built-in one. Throws RequestError NOT_FOUND where schemas are in another. */
   registry(): Promise<SchemaRegistry> {
-    const { options, ...rest } = this.#parts;
-    const [elsewhere] = options.schemaRegistry;
+    const [elsewhere] = this.#parts.options.schemaRegistry;
     if (elsewhere !== undefined) {
       throw new RequestError("NOT_FOUND", `this server keeps no schemas: it takes them from ${elsewhere}`);
     }
-    const { clock, logger } = options;
-    this.#registry ??= import("./schema-registry.ts").then(
-      ({ SchemaRegistry }) => new SchemaRegistry({ ...rest, options, clock, logger }),
-    );
+    this.#registry ??= import("./schema-registry.ts").then(({ SchemaRegistry }) => new SchemaRegistry(this.#parts));
     return this.#registry;
   }
 

@@ -21,25 +21,6 @@ test("without any security option the connection is plain", () => {
   assert.deepEqual([ssl, sasl], [null, null]);
 });
 
-test("user, password and mechanism go together", () => {
-  const given = { saslMechanism: "SCRAM-SHA-256", saslUsername: "alice", saslPassword: "secret" };
-
-  assert.deepEqual(clientConfig(table.resolve(given)).sasl, {
-    mechanism: "SCRAM-SHA-256",
-    username: "alice",
-    password: "secret",
-  });
-  assert.throws(() => table.resolve({ ...given, saslPassword: null }), /saslUsername and saslPassword go together/);
-});
-
-test("what is trusted or not asks for TLS by itself", () => {
-  assert.deepEqual(clientConfig(table.resolve({ sslVerify: false })).ssl, { rejectUnauthorized: false });
-  assert.throws(
-    () => clientConfig(table.resolve({ sslCa: "no-such-file.pem" })),
-    /^CommandError: cannot read the file of --ssl-ca: ENOENT/,
-  );
-});
-
 test("what all client commands share has one variable, what is a command's own has its name in it", () => {
   const variableOf = clientVariable("topics create");
 
