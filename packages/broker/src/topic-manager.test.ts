@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { type Logger, MemoryFileSystem, systemClock, systemRandom } from "@millrace/base";
-import { recordBatch } from "@millrace/testing";
+import { FaultyFileSystem, recordBatch } from "@millrace/testing";
 import { brokerOptions } from "./options.ts";
 import { TopicManager } from "./topic-manager.ts";
 
 const DATA_DIR = "/data";
 
-let fileSystem: MemoryFileSystem;
+let fileSystem: FaultyFileSystem;
 let warnings: string[];
 
 beforeEach(async () => {
-  fileSystem = new MemoryFileSystem();
+  fileSystem = new FaultyFileSystem(new MemoryFileSystem());
   warnings = [];
   await fileSystem.makeDirectory(DATA_DIR);
 });
@@ -91,6 +91,42 @@ test("a deletion that a crash cut short is finished at the next start, and never
     (await fileSystem.list(DATA_DIR)).filter((name) => name.startsWith("t-")),
     [],
   );
+});
+
+test("a topic whose deletion failed half way takes no records, and can be deleted again and made anew", async () => {
+  const manager = await open();
+  const old = await manager.create(newTopic("t", 2));
+  let renameCount = 0;
+  fileSystem.faults.onChange = (what) => {
+    if (what.startsWith("rename") && what.includes("-delete") && ++renameCount === 2) throw new Error("EIO");
+  };
+  await assert.rejects(manager.delete("t"), { code: "KAFKA_STORAGE_ERROR" });
+
+  assert.throws(() => old.append(0, batch(), ACKS_ALL), { code: "KAFKA_STORAGE_ERROR" });
+  await assert.rejects(manager.create(newTopic("t")), { code: "TOPIC_ALREADY_EXISTS" });
+  await manager.delete("t");
+  const topic = await manager.create(newTopic("t"));
+  await topic.append(0, batch(), ACKS_ALL).acknowledged;
+
+  await manager.close();
+  const again = await open();
+  assert.equal(again.get("t")?.topicId, topic.topicId);
+  assert.equal(again.get("t")?.partition(0).highWatermark, 1n);
+});
+
+test("a topic is deleted although the list of topics could not be written at first", async () => {
+  const manager = await open();
+  await manager.create(newTopic("t"));
+  fileSystem.faults.onSync = (path) => {
+    if (path.includes("topics.json")) throw new Error("EIO");
+  };
+  await assert.rejects(manager.delete("t"), { code: "KAFKA_STORAGE_ERROR" });
+  fileSystem.faults = {};
+
+  await manager.delete("t");
+  await manager.close();
+
+  assert.equal((await open()).list().length, 0);
 });
 
 test("what is left of a deleted topic does not touch a new topic of its name", async () => {

@@ -163,13 +163,15 @@ export class TopicManager {
     }
   }
 
-  /** Resolves once the topic is gone for good. Rejects with UNKNOWN_TOPIC_OR_PARTITION or KAFKA_STORAGE_ERROR. */
+  /**
+   * Resolves once the topic is gone for good. Rejects with UNKNOWN_TOPIC_OR_PARTITION, or with KAFKA_STORAGE_ERROR; then
+   * the topic takes no more records, keeps its name, and can be deleted again.
+   */
   delete(name: string): Promise<void> {
     return this.#change(name, async () => {
       const topic = this.#known(name);
       const record = this.#records.get(name);
-      this.#topics.delete(name);
-      this.#topicsById.delete(topic.topicId);
+      this.#hide(topic);
       topic.markDeleted();
       try {
         await Promise.all(topic.partitions.map((log) => log.discard()));
@@ -177,6 +179,8 @@ export class TopicManager {
         this.#forget(name);
         await this.#save();
       } catch (error) {
+        if (record !== undefined) this.#remember(record);
+        this.#expose(topic);
         throw storageError(`delete topic ${name}`, error);
       }
     });
@@ -345,9 +349,18 @@ export class TopicManager {
   #show(record: TopicRecord, partitions: PartitionLog[]): Topic {
     const { name, id, isInternal, config } = record;
     const topic = new Topic({ name, topicId: id, isInternal, config, partitions });
-    this.#topics.set(name, topic);
-    this.#topicsById.set(id, topic);
+    this.#expose(topic);
     return topic;
+  }
+
+  #expose(topic: Topic): void {
+    this.#topics.set(topic.name, topic);
+    this.#topicsById.set(topic.topicId, topic);
+  }
+
+  #hide({ name, topicId }: Topic): void {
+    this.#topics.delete(name);
+    this.#topicsById.delete(topicId);
   }
 
   #known(name: string): Topic {
