@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SeededRandom, silentLogger, VirtualClock } from "@millrace/base";
-import { SimulatedFileSystem } from "@millrace/testing";
+import { MemoryFileSystem, SeededRandom, silentLogger, VirtualClock } from "@millrace/base";
+import { FaultyFileSystem, SimulatedFileSystem } from "@millrace/testing";
 import { DataDir } from "./data-dir.ts";
 
 const SEED_COUNT = 30;
@@ -19,3 +19,19 @@ test("a data dir that was just made is there after a power cut, with those above
     assert.equal(second.clusterId, first.clusterId);
   }
 });
+
+for (const [code, wayOut] of [
+  ["EACCES", /permission denied; give the folder to the user that this process runs as/],
+  ["EROFS", /mount its volume for writing/],
+  ["ENOSPC", /make room on its volume/],
+] as const) {
+  test(`a data dir that cannot be used because of ${code} is told with a way out`, async () => {
+    const fileSystem = new FaultyFileSystem(new MemoryFileSystem());
+    fileSystem.faults.onReadFile = (path) => {
+      if (path.endsWith("meta.json")) throw Object.assign(new Error(`${code}: permission denied`), { code });
+    };
+    const parts = { path: "/data", clock: new VirtualClock(), random: new SeededRandom(1), logger: silentLogger };
+
+    await assert.rejects(DataDir.open({ ...parts, fileSystem, nodeId: 1, processId: 1 }), wayOut);
+  });
+}

@@ -238,9 +238,22 @@ function inUse(path: string, pid: number | null): KafkaError {
   );
 }
 
+const NOT_OURS =
+  "give the folder to the user that this process runs as (ls -ld shows whose it is), or choose another data dir";
+const WAYS_OUT: readonly (readonly [code: string, way: string])[] = [
+  ["EACCES", NOT_OURS],
+  ["EPERM", NOT_OURS],
+  ["EROFS", "mount its volume for writing, or choose another data dir"],
+  ["ENOSPC", "make room on its volume, or choose another data dir"],
+  ["ENOTDIR", "a file is in the way: choose another data dir"],
+  ["EEXIST", "a file is in the way: choose another data dir"],
+];
+
 function unusable(path: string, cause: unknown): KafkaError {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new KafkaError("KAFKA_STORAGE_ERROR", `cannot use the data dir ${path}: ${reason}`, { cause });
+  const way = WAYS_OUT.find(([code]) => hasCode(cause, code))?.[1];
+  const hint = way === undefined ? "" : `; ${way}`;
+  return new KafkaError("KAFKA_STORAGE_ERROR", `cannot use the data dir ${path}: ${reason}${hint}`, { cause });
 }
 
 /** A JSON object; null if the file is not there. Throws KafkaError (KAFKA_STORAGE_ERROR) if it holds anything else. */
