@@ -8,6 +8,8 @@ export interface DiskFaults {
   /** Called before a file's sync; may throw, or wait. */
   onSync?(path: string): void | Promise<void>;
   onTruncate?(path: string): void;
+  /** Called before a whole file is read; may throw. */
+  onReadFile?(path: string): void;
   /** Called before a file is renamed or removed, with "rename PATH to PATH" or "remove PATH". */
   onChange?(what: string): void;
   freeBytes?(): number;
@@ -52,7 +54,8 @@ export class FaultyFileSystem implements FileSystem {
     };
   }
 
-  readFile(path: string): Promise<Buffer> {
+  async readFile(path: string): Promise<Buffer> {
+    this.faults.onReadFile?.(path);
     return this.#inner.readFile(path);
   }
 

@@ -1,6 +1,7 @@
 /** Kafka's small text files: a version, a count, and so many lines of words. */
 
-import { type FileSystem, writeFully } from "@millrace/base";
+import { type FileSystem, hasCode, writeFully } from "@millrace/base";
+import { KafkaError } from "@millrace/protocol";
 
 const VERSION = "0";
 
@@ -11,19 +12,26 @@ const VERSION = "0";
  *     orders 1 977
  *
  * The words of each line, or null if the file is not there or is damaged: what it says can always be found out again
- * from the log, only slower.
+ * from the log, only slower. Rejects with KAFKA_STORAGE_ERROR if it is there and cannot be read.
  */
 export async function readCheckpoint(fileSystem: FileSystem, path: string): Promise<string[][] | null> {
-  let text: string;
-  try {
-    text = (await fileSystem.readFile(path)).toString("utf8");
-  } catch {
-    return null;
-  }
+  const text = await readText(fileSystem, path);
+  if (text === null) return null;
   const lines = text.split("\n");
   const count = Number(lines[1]);
   if (lines[0] !== VERSION || !Number.isInteger(count) || count < 0 || lines.length < count + 2) return null;
   return lines.slice(2, count + 2).map((line) => line.split(" "));
+}
+
+/** Null if the file is not there. Rejects with KAFKA_STORAGE_ERROR for whatever else keeps it from being read. */
+export async function readText(fileSystem: FileSystem, path: string): Promise<string | null> {
+  try {
+    return (await fileSystem.readFile(path)).toString("utf8");
+  } catch (cause) {
+    if (hasCode(cause, "ENOENT")) return null;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new KafkaError("KAFKA_STORAGE_ERROR", `cannot read ${path}: ${reason}`, { cause });
+  }
 }
 
 export function encodeCheckpoint(lines: readonly string[]): Buffer {

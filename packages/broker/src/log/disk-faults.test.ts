@@ -231,3 +231,23 @@ test("a log that cannot be cut back after a failed write takes no more records",
   assert.throws(() => fixture.append(["c"]), isStorageError);
   assert.deepEqual(await fixture.readAll(), numbered(["a"]));
 });
+
+describe("a disk that does not give back a file", () => {
+  for (const name of ["broker-epoch", "log-start-offset-checkpoint", "recovery-point-offset-checkpoint"]) {
+    test(`keeps the log from opening, rather than have it start without its ${name}`, async () => {
+      const { disk, fixture, clock, appendAll } = await openOnFaultyDisk();
+      await clock.runUntil(Promise.all(appendAll(["a", "b"])), 1000);
+      await fixture.log.deleteRecordsBefore(1n);
+      await fixture.close();
+      disk.faults.onReadFile = (path) => {
+        if (path.endsWith(name)) throw diskError("EIO");
+      };
+
+      await assert.rejects(fixture.reopen(), isStorageError);
+
+      disk.faults = {};
+      const log = await fixture.reopen();
+      assert.deepEqual([log.logStartOffset, log.logEndOffset], [1n, 2n]);
+    });
+  }
+});

@@ -10,7 +10,7 @@ import {
   writeFileAtomic,
 } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { encodeCheckpoint, parseOffset, readCheckpoint } from "./checkpoint-file.ts";
+import { encodeCheckpoint, parseOffset, readCheckpoint, readText } from "./checkpoint-file.ts";
 import { CoalescedTask } from "./coalesced-task.ts";
 import { FileHandles } from "./file-handles.ts";
 import {
@@ -94,15 +94,15 @@ export class LogManager {
   #hasFailed = false;
   #isClosed = false;
 
+  /** Rejects with KAFKA_STORAGE_ERROR if what it needs to know of the logs is there and cannot be read. */
   static async open(options: LogManagerOptions): Promise<LogManager> {
     const { fileSystem, dataDir } = options;
-    const [leaderEpoch, recoveryPoints, logStarts, cleaned] = await Promise.all([
-      nextEpoch(fileSystem, `${dataDir}/${BROKER_EPOCH_FILE}`),
+    const [recoveryPoints, logStarts, cleaned] = await Promise.all([
       readOffsets(fileSystem, `${dataDir}/${RECOVERY_POINT_FILE}`),
       readOffsets(fileSystem, `${dataDir}/${LOG_START_FILE}`),
       readOffsets(fileSystem, `${dataDir}/${CLEANED_FILE}`),
     ]);
-    const manager = new LogManager(options, leaderEpoch);
+    const manager = new LogManager(options, await nextEpoch(fileSystem, `${dataDir}/${BROKER_EPOCH_FILE}`));
     for (const line of recoveryPoints) manager.#remember(line, { recoveryPoint: line.offset });
     for (const line of logStarts) manager.#remember(line, { logStartOffset: line.offset });
     for (const line of cleaned) manager.#remember(line, { cleanedOffset: line.offset });
@@ -252,12 +252,7 @@ export class LogManager {
 
 /** Counts this start, for good, before anything is served. */
 async function nextEpoch(fileSystem: FileSystem, path: string): Promise<number> {
-  let last = -1;
-  try {
-    last = Number.parseInt((await fileSystem.readFile(path)).toString("latin1"), 10);
-  } catch {
-    // A folder that no broker used yet.
-  }
+  const last = Number.parseInt((await readText(fileSystem, path)) ?? "-1", 10);
   const epoch = Number.isInteger(last) && last >= -1 ? last + 1 : 0;
   await writeFileAtomic(fileSystem, path, Buffer.from(`${epoch}\n`));
   return epoch;
