@@ -43,7 +43,7 @@ export const requestErrors = {
   UPLOAD_STALLED: row(408, "Send the body without pauses.", true),
   TOO_MANY_CONNECTIONS: row(503, "Use fewer connections and keep them, or raise connectionLimit.", true),
   HOST_NOT_ALLOWED: row(421, "Use the server's address or localhost, or name the host in allowedHosts."),
-  ORIGIN_NOT_ALLOWED: row(403, "Name the page's origin in corsOrigins."),
+  ORIGIN_NOT_ALLOWED: row(403, "Name the page's origin in corsOrigin."),
   UNSUPPORTED_ENCODING: row(415, "Send the body plain, or compressed with gzip, deflate, br or zstd."),
   REQUEST_INCOMPLETE: row(408, "Send the whole request within requestTimeoutMs."),
   RESULTS_NOT_READ: row(409, "Read the results while you send, or leave out results=each."),

@@ -125,8 +125,8 @@ suite("over the embedded broker", { concurrency: false }, () => {
     socket.destroy();
   });
 
-  test("where it is asked for, the trace of a request goes into the headers of its records, also of async ones", async () => {
-    await using tracing = await open({ traceHeaders: true });
+  test("the trace of a request goes into the headers of its records, also of async ones", async () => {
+    const tracing = gateway;
     const topic = await createTopic(tracing, "traced");
     const path = `/api/topics/${topic}/produce`;
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -148,6 +148,17 @@ suite("over the embedded broker", { concurrency: false }, () => {
     assert.deepEqual(headers.get(2), [{ key: "traceparent", value: "mine" }]);
     assert.deepEqual(headers.get(3), [{ key: "traceparent", value: traceparent }]);
     assert.equal(headers.get(4), undefined);
+  });
+
+  test("where it is not wanted, the trace of a request stays out of its records", async () => {
+    await using untraced = await open({ traceHeaders: false });
+    const topic = await createTopic(untraced, "untraced");
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    await post(untraced, `/api/topics/${topic}/produce`, '{"records":[{"value":1}]}', { traceparent });
+    const { json } = await get(untraced, `/api/topics/${topic}/messages`);
+
+    assert.deepEqual([json.length, json[0].headers], [1, undefined]);
   });
 
   test("a path that is not there is answered with 404, a wrong method with 405", async () => {
@@ -179,7 +190,7 @@ suite("over the embedded broker", { concurrency: false }, () => {
 
   test("a page that was allowed gets its preflight and its answer", async () => {
     const origin = "https://app.example";
-    await using allowing = await open({ corsOrigins: [origin] });
+    await using allowing = await open({ corsOrigin: [origin] });
 
     const preflight = await httpCall("OPTIONS", `${urlOf(allowing)}/api/topics/orders/produce`, undefined, { origin });
     const answer = await get(allowing, "/api/topics", { origin });

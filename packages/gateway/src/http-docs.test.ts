@@ -20,7 +20,7 @@ const VOLATILE: ReadonlySet<string> = new Set(
 const servers: Readonly<Record<string, GatewayConfig>> = {
   "": {},
   keys: { auth: "keys", apiKeys: [KEY] },
-  cors: { corsOrigins: ["https://app.example"] },
+  cors: { corsOrigin: ["https://app.example"] },
   limited: { keyRequestsPerSecond: 1 },
 };
 

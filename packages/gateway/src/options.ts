@@ -49,7 +49,7 @@ export const gatewayOptions = defineOptions({
   }),
   auth: choice(["none", "keys"], {
     default: "none",
-    doc: "Who may send requests: everybody who reaches the port, or who has an API key. Health is open either way.",
+    doc: "Who may send requests: everybody who reaches the port, or who has an API key. Health is open either way. Where apiKeys are given, it is keys.",
   }),
   apiKeys: list({
     default: [],
@@ -217,7 +217,7 @@ export const gatewayOptions = defineOptions({
     default: [],
     doc: "Names by which the server may be addressed, beside localhost and any address. Without any: on a loopback address no other, elsewhere all.",
   }),
-  corsOrigins: list({
+  corsOrigin: list({
     default: [],
     doc: "Web pages that may send requests, as https://host:port; * for all. Pages of the server itself always may.",
   }),
@@ -231,7 +231,7 @@ export const gatewayOptions = defineOptions({
     doc: "How long close goes on taking requests after readiness went off, so that balancers look elsewhere first.",
   }),
   traceHeaders: flag({
-    default: false,
+    default: true,
     doc: "Puts the W3C trace context of a request (traceparent, tracestate) into the headers of its records, unless they have their own.",
   }),
   closeTimeoutMs: millis({
@@ -257,6 +257,11 @@ export type GatewayOptions = OptionsOf<typeof gatewayOptions.entries>;
 export function clientConfig(options: GatewayOptions) {
   const { bootstrapServers, ssl, sasl, clientId, network, clock, random, logger } = options;
   return { bootstrapServers, ssl, sasl, clientId, network, clock, random, logger };
+}
+
+/** A server with keys of its own that let everybody in without one is never what was meant. */
+export function asksForKeys({ auth, apiKeys }: Pick<GatewayOptions, "auth" | "apiKeys">): boolean {
+  return auth === "keys" || apiKeys.length > 0;
 }
 
 /** What a caller gives: all optional, the servers as text or list. */

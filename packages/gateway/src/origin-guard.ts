@@ -25,10 +25,10 @@ export class OriginGuard {
   readonly #hosts: ReadonlySet<string>;
   readonly #origins: ReadonlySet<string>;
 
-  constructor(options: Pick<GatewayOptions, "host" | "allowedHosts" | "corsOrigins">) {
+  constructor(options: Pick<GatewayOptions, "host" | "allowedHosts" | "corsOrigin">) {
     this.#isLocal = LOOPBACK.test(options.host);
     this.#hosts = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
-    this.#origins = new Set(options.corsOrigins);
+    this.#origins = new Set(options.corsOrigin);
   }
 
   /**

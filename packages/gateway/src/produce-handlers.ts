@@ -175,7 +175,8 @@ async function handleProduceBatch(
       ? noCodecs
       : await findCodecs(context.schemas, topic, settings);
   const receivedAtMs = options.clock.timestampMs();
-  const trace = options.traceHeaders ? traceOf(request.raw.rawHeaders) : noTrace;
+  const isTraced = options.traceHeaders && request.headers.traceparent !== undefined;
+  const trace = isTraced ? traceOf(request.raw.rawHeaders) : noTrace;
   const idempotencyKey = idempotencyKeyOf(request);
   if (idempotencyKey !== null && settings.isEach) throw notTogether();
   const body = await readBody(request, query, settings, options.inflatedLimitBytes);

@@ -3,7 +3,7 @@
 import { type Clock, type Logger, MINUTE_MS, SECOND_MS } from "@millrace/base";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { RequestError } from "../errors.ts";
-import type { GatewayOptions } from "../options.ts";
+import { asksForKeys, type GatewayOptions } from "../options.ts";
 import type { KeyStore } from "./key-store.ts";
 import { ANYBODY, hasScope, mayUseTopic, type Principal, type Scope } from "./principal.ts";
 
@@ -27,7 +27,7 @@ export interface RouteAccess {
 }
 
 export interface AccessGuardParts {
-  readonly options: Pick<GatewayOptions, "auth" | "audit">;
+  readonly options: Pick<GatewayOptions, "auth" | "apiKeys" | "audit">;
   readonly keys: Pick<KeyStore, "find" | "markUsed">;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -40,12 +40,15 @@ interface UseCount {
 
 export class AccessGuard {
   readonly #parts: AccessGuardParts;
+  /** Everybody may do everything. */
+  readonly #isOpen: boolean;
   readonly #uses = new Map<string, UseCount>();
   #refusalSecond = 0;
   #refusalCount = 0;
 
   constructor(parts: AccessGuardParts) {
     this.#parts = parts;
+    this.#isOpen = !asksForKeys(parts.options);
   }
 
   /**
@@ -55,7 +58,7 @@ export class AccessGuard {
    */
   admit(request: FastifyRequest, reply: FastifyReply, access: RouteAccess | undefined): void {
     request.principal = ANYBODY;
-    if (this.#parts.options.auth === "none" || access?.scopes === null) return;
+    if (this.#isOpen || access?.scopes === null) return;
     try {
       request.principal = this.#identify(request);
       if (access !== undefined) checkAccess(request, access);

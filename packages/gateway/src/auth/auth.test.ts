@@ -40,7 +40,7 @@ suite("a gateway that asks for keys", { concurrency: false }, () => {
       bootstrapServers: started.server,
       auth: "keys",
       apiKeys: ["operator-key"],
-      corsOrigins: ["https://app.example"],
+      corsOrigin: ["https://app.example"],
       dataDir: folder.path,
       logger,
     });
@@ -70,6 +70,16 @@ suite("a gateway that asks for keys", { concurrency: false }, () => {
     assert.equal(status, 201, text);
     return { id: json.id, headers: { authorization: `Bearer ${json.key}` } };
   }
+
+  test("a server that was given keys asks for them, also where nobody said so", async () => {
+    await using keyed = await Gateway.open({ port: 0, bootstrapServers: started.server, apiKeys: ["only-key"] });
+    const url = `http://127.0.0.1:${keyed.address.port}/api/topics`;
+
+    const without = await httpCall("GET", url);
+    const withKey = await httpCall("GET", url, undefined, { "x-api-key": "only-key" });
+
+    assert.deepEqual([without.status, withKey.status], [401, 200]);
+  });
 
   test("a key may come as Authorization, with or without Bearer, and as X-API-Key", async () => {
     for (const headers of [

@@ -5,6 +5,7 @@ import type { Static } from "typebox";
 import type { GatewayContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
 import { Type } from "../json-schema.ts";
+import { asksForKeys } from "../options.ts";
 import { defineRoute, type Route } from "../route.ts";
 import type { ApiKey, KeyStore } from "./key-store.ts";
 import { scopes } from "./principal.ts";
@@ -137,7 +138,7 @@ async function handleRevokeKey(context: GatewayContext, id: string, request: Fas
 
 /** Else whoever passes by today would have a way in for the day on which keys are asked for. */
 function checkKeysAsked({ options }: GatewayContext): void {
-  if (options.auth === "keys") return;
+  if (asksForKeys(options)) return;
   throw new RequestError(
     "SCOPE_MISSING",
     "this server asks for no keys (auth=none), so nobody can show that they may manage them",

@@ -88,7 +88,7 @@ suite("Idempotency-Key", { concurrency: false }, () => {
 
   test("a retry is the same request although its trace, its id and its encoding are its own", async () => {
     const topic = await createTopic();
-    await using tracing = await open({ traceHeaders: true });
+    const tracing = gateway;
     const trace = (digit: string) => `00-${digit.repeat(32)}-${digit.repeat(16)}-01`;
 
     const first = await produce(tracing, topic, ONE, "k", "", { traceparent: trace("1"), "x-request-id": "a" });

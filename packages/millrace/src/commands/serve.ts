@@ -4,7 +4,7 @@ import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { resolve } from "node:path";
 import { type Address, formatAddress, hasCode, parseAddress } from "@millrace/base";
 import { KafkaError } from "@millrace/client";
-import type { GatewayTls } from "@millrace/gateway";
+import { asksForKeys, type GatewayTls } from "@millrace/gateway";
 import { defineCommand } from "../command/define-command.ts";
 import { CommandError, EXIT_DONE, EXIT_FAILED } from "../command/errors.ts";
 import type { Io } from "../command/spec.ts";
@@ -172,7 +172,7 @@ function doorsOf(options: ServeOptions) {
   const http = {
     flag: "--http",
     address: options.http,
-    isGuarded: options.auth === "keys" || options.httpTlsCa !== null,
+    isGuarded: asksForKeys(options) || options.httpTlsCa !== null,
     way: "ask for API keys with --auth keys",
   };
   return options.brokers.length === 0 ? [kafka, kafkaTls, http] : [http];
