@@ -30,17 +30,18 @@ interface Waiter {
   readonly record: SerializedRecord;
   readonly sizeBytes: number;
   readonly sinceMs: number;
+  /** How many had joined before it. */
+  readonly ordinal: number;
 }
 
 export class WaitingRecords {
   readonly #options: WaitingRecordsOptions;
   readonly #clock: Clock;
   readonly #waiters = new BoundedQueue<Waiter>(COUNT_LIMIT);
-  /** Those who wait for all that waited when they came; by how many must have left. */
-  readonly #barriers: { readonly afterCount: number; readonly resolve: () => void }[] = [];
+  /** Those who wait for all that waited when they came; in the order in which they came. */
+  readonly #barriers: { readonly ordinal: number; readonly resolve: () => void }[] = [];
   #sizeBytes = 0;
   #joinedCount = 0;
-  #leftCount = 0;
   #timer: Timer | null = null;
   #isAdmitting = false;
   #refused: BufferExhaustedError | null = null;
@@ -60,7 +61,8 @@ export class WaitingRecords {
     const sizeBytes = OVERHEAD_BYTES + record.keySizeBytes + (record.value?.length ?? 0);
     const limitBytes = Math.max(bufferMemory / WAITING_SHARE, WAITING_BYTES);
     const hasRoom = this.#sizeBytes + sizeBytes <= limitBytes || this.#waiters.length === 0;
-    const waiter: Waiter = { topic, record: withOwnKey(record), sizeBytes, sinceMs: this.#clock.nowMs() };
+    const sinceMs = this.#clock.nowMs();
+    const waiter: Waiter = { topic, record: withOwnKey(record), sizeBytes, sinceMs, ordinal: this.#joinedCount };
     if (maxBlockMs <= 0 || !hasRoom || !this.#waiters.push(waiter)) {
       failRecord(record.completion, this.#refusal(), record.slot);
       return;
@@ -92,7 +94,7 @@ export class WaitingRecords {
   whenAdmitted(): Promise<void> {
     if (this.#waiters.length === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#barriers.push({ afterCount: this.#joinedCount, resolve });
+      this.#barriers.push({ ordinal: this.#joinedCount, resolve });
     });
   }
 
@@ -101,11 +103,14 @@ export class WaitingRecords {
     let isFound = false;
     // Once round the queue, so that the others keep their order.
     for (let left = this.#waiters.length; left > 0; left--) {
-      const waiter = this.#leave();
+      const waiter = this.#waiters.shift();
       if (waiter === undefined) break;
-      if (waiter.record.completion === completion) isFound = true;
-      else this.#rejoin(waiter);
+      if (waiter.record.completion === completion) {
+        this.#sizeBytes -= waiter.sizeBytes;
+        isFound = true;
+      } else this.#waiters.push(waiter);
     }
+    this.#openBarriers();
     return isFound;
   }
 
@@ -129,17 +134,15 @@ export class WaitingRecords {
     const waiter = this.#waiters.shift();
     if (waiter === undefined) return undefined;
     this.#sizeBytes -= waiter.sizeBytes;
-    this.#leftCount += 1;
-    while (this.#barriers[0] !== undefined && this.#barriers[0].afterCount <= this.#leftCount) {
-      this.#barriers.shift()?.resolve();
-    }
+    this.#openBarriers();
     return waiter;
   }
 
-  #rejoin(waiter: Waiter): void {
-    this.#waiters.push(waiter);
-    this.#sizeBytes += waiter.sizeBytes;
-    this.#leftCount -= 1;
+  #openBarriers(): void {
+    const firstOrdinal = this.#waiters.peek()?.ordinal ?? this.#joinedCount;
+    while (this.#barriers[0] !== undefined && this.#barriers[0].ordinal <= firstOrdinal) {
+      this.#barriers.shift()?.resolve();
+    }
   }
 
   #armTimer(): void {
