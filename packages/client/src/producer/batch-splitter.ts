@@ -12,6 +12,7 @@ import {
   readRecords,
   recordSizeLimitBytes,
 } from "@millrace/protocol";
+import { addSequence } from "./idempotence.ts";
 import { type BatchRecords, createMessageBatch, type MessageBatch } from "./message-batch.ts";
 
 /**
@@ -31,7 +32,9 @@ export function splitBatch(batch: MessageBatch, batchSizeBytes: number): Message
     const part = partOf(batch, records, indexes, compression);
     // Being cut is no failure of theirs.
     part.attemptCount = batch.attemptCount - 1;
-    if (batch.stamp !== null) part.stampWith({ ...batch.stamp, baseSequence: batch.stamp.baseSequence + start });
+    if (batch.stamp !== null) {
+      part.stampWith({ ...batch.stamp, baseSequence: addSequence(batch.stamp.baseSequence, start) });
+    }
     parts.push(part);
     start += records.length;
   }

@@ -118,6 +118,6 @@ export class PartitionSequence {
 }
 
 /** Sequences count records and wrap from 2³¹−1 to 0. */
-function addSequence(sequence: number, count: number): number {
+export function addSequence(sequence: number, count: number): number {
   return (sequence + count) % SEQUENCE_LIMIT;
 }
