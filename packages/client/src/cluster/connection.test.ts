@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { afterEach, beforeEach, test } from "node:test";
-import { InProcessNetwork, silentLogger, tcpNetwork, VirtualClock } from "@millrace/base";
+import { InProcessNetwork, silentLogger, systemClock, tcpNetwork, VirtualClock } from "@millrace/base";
 import {
   apiVersionsApi,
   encodeResponse,
@@ -455,3 +456,20 @@ function frameOf(...parts: readonly Buffer[]): Buffer {
   const body = Buffer.concat(parts);
   return Buffer.concat([int32(body.length), body]);
 }
+
+test("an HTTP server at the address is named as such", async () => {
+  const server = createServer((_, response) => response.end());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const connection = connect({
+    network: tcpNetwork,
+    clock: systemClock,
+    address: { host: "127.0.0.1", port: address.port },
+  });
+
+  const error = await failureOf(connection.open());
+
+  assert.match(error.message, /an HTTP server answers here, not a Kafka broker/);
+  server.close();
+});

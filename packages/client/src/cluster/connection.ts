@@ -262,7 +262,7 @@ export class Connection {
           try {
             splitter.push(bytes, onFrame);
           } catch (error) {
-            this.#failMalformed(isTlsAlert(bytes) ? new Error("the broker speaks TLS here; set ssl") : error);
+            this.#failMalformed(foreignProtocol(bytes) ?? error);
           }
         },
         onDrain: () => {
@@ -585,6 +585,11 @@ function detailOf(error: Error): string {
 const TLS_ALERT = 0x15;
 const TLS_MAJOR_VERSION = 0x03;
 
-function isTlsAlert(bytes: Buffer): boolean {
-  return bytes[0] === TLS_ALERT && bytes[1] === TLS_MAJOR_VERSION;
+/** What answers here instead of a Kafka broker that speaks plain text; null: nobody that can be told. */
+function foreignProtocol(bytes: Buffer): Error | null {
+  if (bytes[0] === TLS_ALERT && bytes[1] === TLS_MAJOR_VERSION) return new Error("the broker speaks TLS here; set ssl");
+  if (bytes.toString("latin1", 0, 5) === "HTTP/") {
+    return new Error("an HTTP server answers here, not a Kafka broker; is the port right?");
+  }
+  return null;
 }
