@@ -1,10 +1,7 @@
 /** BufferTimeoutManager: tells when a batch has lingered long enough and when a record's time is up. Kafka's terms: linger.ms, delivery.timeout.ms. */
 
-import { BoundedQueue, type Clock, type Timer } from "@millrace/base";
+import type { Clock, Timer } from "@millrace/base";
 import type { PartitionQueue } from "./partition-queue.ts";
-
-/** Open batches whose linger runs. Each holds memory that bufferMemory bounds. */
-const LINGERING_LIMIT = 1_000_000;
 
 export interface BufferTimeoutOptions {
   readonly lingerMs: number;
@@ -25,13 +22,14 @@ export interface BufferTimeoutParts {
  * after the first. (A timer that starts anew with each record, as the AIOProducer document's does, never fires under a
  * trickle.)
  *
- * There are two timers however many batches there are. Lingering batches are in the order of their age, since all linger
- * equally long, so the front of one queue is the next to be due. A deadline is looked for only when the oldest record
+ * There are two timers however many batches there are. Partitions are in the order in which their open batches began,
+ * since all linger equally long, so the first of them is the next to be due. A deadline is looked for only when the oldest record
  * known at the last look would have reached it: with records acknowledged in time, once in deliveryTimeoutMs.
  */
 export class BufferTimeoutManager {
   readonly #parts: BufferTimeoutParts;
-  readonly #lingering = new BoundedQueue<{ readonly queue: PartitionQueue; readonly dueMs: number }>(LINGERING_LIMIT);
+  /** When their open batches are due; one entry a partition, the earliest first. */
+  readonly #lingering = new Map<PartitionQueue, number>();
   readonly #watched = new Set<PartitionQueue>();
   #lingerTimer: Timer | null = null;
   #deadlineTimer: Timer | null = null;
@@ -58,14 +56,11 @@ export class BufferTimeoutManager {
     this.#deadlineTimer = null;
   }
 
-  /** The queue has a new open batch, whose first record came now. */
+  /** The queue holds records: a new open batch, or one that was sealed. */
   markActivity(queue: PartitionQueue): void {
     if (!this.#isMonitoring) return;
     const { lingerMs } = this.#parts.options;
-    if (lingerMs > 0) {
-      this.#lingering.push({ queue, dueMs: this.#parts.clock.nowMs() + lingerMs });
-      this.#armLinger();
-    }
+    if (lingerMs > 0 && queue.open !== null) this.#linger(queue, queue.open.createdAtMs + lingerMs);
     this.#watched.add(queue);
     this.#armDeadline();
   }
@@ -75,29 +70,32 @@ export class BufferTimeoutManager {
     this.#watched.delete(queue);
   }
 
-  #armLinger(): void {
-    const next = this.#lingering.peek();
-    if (next === undefined || this.#lingerTimer !== null) return;
-    this.#lingerTimer = this.#parts.clock.schedule(next.dueMs - this.#parts.clock.nowMs(), () => {
-      this.#lingerTimer = null;
-      const nowMs = this.#parts.clock.nowMs();
-      for (
-        let first = this.#lingering.peek();
-        first !== undefined && first.dueMs <= nowMs;
-        first = this.#lingering.peek()
-      ) {
-        this.#lingering.shift();
-        if (this.#isLingering(first.queue, nowMs)) this.#parts.onLingered(first.queue);
-      }
-      this.#armLinger();
-    });
+  #linger(queue: PartitionQueue, dueMs: number): void {
+    if (this.#lingering.get(queue) === dueMs) return;
+    // Behind the others: the batch before this one left before it was due.
+    this.#lingering.delete(queue);
+    this.#lingering.set(queue, dueMs);
+    this.#armLinger();
   }
 
-  /** The batch that the entry was made for may have left full long ago, and a younger one have taken its place. */
-  #isLingering(queue: PartitionQueue, nowMs: number): boolean {
-    const { lingerMs } = this.#parts.options;
+  #armLinger(): void {
+    if (this.#lingerTimer !== null) return;
+    for (const dueMs of this.#lingering.values()) {
+      this.#lingerTimer = this.#parts.clock.schedule(dueMs - this.#parts.clock.nowMs(), () => this.#onLingered());
+      return;
+    }
+  }
+
+  #onLingered(): void {
+    this.#lingerTimer = null;
     // A timer may fire a fraction of a millisecond before its time.
-    return queue.open.some((open) => open && nowMs - open.createdAtMs >= lingerMs - 1);
+    const nowMs = this.#parts.clock.nowMs() + 1;
+    for (const [queue, dueMs] of this.#lingering) {
+      if (dueMs > nowMs) break;
+      this.#lingering.delete(queue);
+      if (queue.open !== null) this.#parts.onLingered(queue);
+    }
+    this.#armLinger();
   }
 
   #armDeadline(): void {

@@ -1,13 +1,13 @@
 /** PartitionQueue: everything the producer knows and holds of one partition, from the open batch to those in flight. Kafka's term: the deque of a RecordAccumulator. */
 
 import { BoundedQueue } from "@millrace/base";
-import type { RecordBatchBuilder } from "@millrace/protocol";
+import type { KafkaError, RecordBatchBuilder } from "@millrace/protocol";
 import type { RecordCompletion } from "./completion.ts";
 import { PartitionSequence } from "./idempotence.ts";
 import type { MessageBatch } from "./message-batch.ts";
 import type { StickyCandidate } from "./partitioners.ts";
 
-/** A batch that records are still appended to. */
+/** A batch that records are still appended to; all of one codec. */
 export interface OpenBatch {
   readonly builder: RecordBatchBuilder;
   readonly codecId: number;
@@ -32,7 +32,7 @@ const SEALED_LIMIT = 1_000_000;
  *     inFlight   sent, not answered                      at most 5 (KIP-98: what a broker remembers)
  *     retries    sent before, to be sent again           by sequence, one at a time, nothing else in flight
  *     sealed     full, lingered or flushed
- *     open       growing, one for each codec in use
+ *     open       growing; a record with another codec seals it, or records would change places
  */
 export class PartitionQueue implements StickyCandidate {
   readonly topic: string;
@@ -41,8 +41,7 @@ export class PartitionQueue implements StickyCandidate {
   readonly inFlight: MessageBatch[] = [];
   readonly retries: MessageBatch[] = [];
   readonly sealed = new BoundedQueue<MessageBatch>(SEALED_LIMIT);
-  /** Open batches by codec id; almost always one. */
-  readonly open: (OpenBatch | null)[] = [];
+  open: OpenBatch | null = null;
   /** -1 while nobody leads the partition. */
   leaderId = -1;
   leaderEpoch = -1;
@@ -50,6 +49,8 @@ export class PartitionQueue implements StickyCandidate {
   provenLeaderId = -1;
   /** Who has the batches in flight. */
   inFlightLeaderId = -1;
+  /** What keeps its records from leaving; null once one was acknowledged since. */
+  lastError: KafkaError | null = null;
   /** No retry leaves before this time, on the monotonic clock. */
   backoffUntilMs = 0;
   /** Listed with its broker as having something to send. */
@@ -72,14 +73,9 @@ export class PartitionQueue implements StickyCandidate {
     return this.sealed.length;
   }
 
-  get hasOpenRecords(): boolean {
-    for (const open of this.open) if (open !== null && open !== undefined) return true;
-    return false;
-  }
-
   /** Something is to be sent, now or later. */
   get hasUnsent(): boolean {
-    return this.retries.length > 0 || this.sealed.length > 0 || this.hasOpenRecords;
+    return this.retries.length > 0 || this.sealed.length > 0 || this.open !== null;
   }
 
   /** Nothing is owed to anybody. */
@@ -92,8 +88,7 @@ export class PartitionQueue implements StickyCandidate {
     let oldestMs = Number.POSITIVE_INFINITY;
     // One that was given up in flight waits for its answer, and for no deadline any more.
     for (const batch of this.batches()) if (!batch.isSettled) oldestMs = Math.min(oldestMs, batch.createdAtMs);
-    for (const open of this.open) if (open) oldestMs = Math.min(oldestMs, open.createdAtMs);
-    return oldestMs;
+    return Math.min(oldestMs, this.open?.createdAtMs ?? Number.POSITIVE_INFINITY);
   }
 
   /** All sealed batches, wherever they are on their way. */
@@ -105,10 +100,8 @@ export class PartitionQueue implements StickyCandidate {
 
   /** When the oldest record came that is to be sent; infinity if there is none. */
   get waitingSinceMs(): number {
-    const retryMs = this.retries[0]?.createdAtMs ?? Number.POSITIVE_INFINITY;
-    let sinceMs = Math.min(retryMs, this.sealed.peek()?.createdAtMs ?? Number.POSITIVE_INFINITY);
-    for (const open of this.open) if (open) sinceMs = Math.min(sinceMs, open.createdAtMs);
-    return sinceMs;
+    const first = this.retries[0] ?? this.sealed.peek() ?? this.open;
+    return first?.createdAtMs ?? Number.POSITIVE_INFINITY;
   }
 
   /** Puts a batch among the retries, in the order in which their records were sent. */

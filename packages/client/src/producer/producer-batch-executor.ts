@@ -537,7 +537,7 @@ export class ProducerBatchExecutor {
   expire(queue: PartitionQueue): void {
     const nowMs = this.#parts.clock.nowMs();
     const isExpired = (createdAtMs: number) => nowMs - createdAtMs >= this.#options.deliveryTimeoutMs;
-    if (queue.open.some((open) => open && isExpired(open.createdAtMs))) this.#parts.manager.sealOpen(queue);
+    if (queue.open !== null && isExpired(queue.open.createdAtMs)) this.#parts.manager.sealOpen(queue);
     for (const batch of [...queue.batches()]) {
       if (!isExpired(batch.createdAtMs) || batch.isSettled) continue;
       const error = this.#deliveryTimeout(batch, nowMs - batch.createdAtMs);

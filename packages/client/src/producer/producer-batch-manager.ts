@@ -116,7 +116,7 @@ export class ProducerBatchManager {
     let recordCount = this.#waiting.count;
     for (const topic of this.#topics.values()) {
       for (const queue of topic.allQueues) {
-        for (const open of queue.open) recordCount += open?.builder.recordCount ?? 0;
+        recordCount += queue.open?.builder.recordCount ?? 0;
         for (const batch of queue.sealed) recordCount += batch.recordCount;
       }
     }
@@ -140,11 +140,13 @@ export class ProducerBatchManager {
   #append(topic: TopicQueues, record: SerializedRecord): boolean {
     const queue = this.#choosePartition(topic, record);
     if (queue === null) return true;
-    const open = queue.open[record.codecId] ?? null;
-    const before = open === null ? BATCH_HEADER_BYTES : open.builder.sizeBytes;
-    if (open !== null && encode(open, record)) {
-      if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
-      return true;
+    const { open } = queue;
+    if (open !== null && open.codecId === record.codecId) {
+      const before = open.builder.sizeBytes;
+      if (encode(open, record)) {
+        if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
+        return true;
+      }
     }
     return this.#appendWithRoom(topic, queue, record);
   }
@@ -219,12 +221,10 @@ export class ProducerBatchManager {
     if (refusal !== null) return refusal;
     const slab = this.isBlocked ? null : this.#pool.acquire(neededBytes);
     if (slab === null) return new BufferExhaustedError(0, this.#options.bufferMemory);
-    const codecId = records[0]?.codecId ?? 0;
-    const before = queue.open[codecId] ?? null;
-    if (before !== null) this.#seal(topic, queue, before);
+    if (queue.open !== null) this.#seal(topic, queue, queue.open);
     const open: OpenBatch = {
       builder: new RecordBatchBuilder(slab, neededBytes),
-      codecId,
+      codecId: records[0]?.codecId ?? NO_CODEC_ID,
       limitBytes: neededBytes,
       completions: [],
       timestampsMs: [],
@@ -246,11 +246,12 @@ export class ProducerBatchManager {
       failRecord(record.completion, tooLarge, record.slot);
       return true;
     }
-    const open = queue.open[record.codecId] ?? null;
+    const { open } = queue;
     if (open !== null) {
+      const isSameCodec = open.codecId === record.codecId;
       const neededBytes = open.builder.sizeBytes + recordBytes;
       // Without memory for a larger slab it leaves as it is, and the record may still find room for a small one.
-      if (neededBytes <= open.limitBytes && this.#grow(open, neededBytes)) {
+      if (isSameCodec && neededBytes <= open.limitBytes && this.#grow(open, neededBytes)) {
         const before = open.builder.sizeBytes;
         encode(open, record);
         if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
@@ -258,7 +259,7 @@ export class ProducerBatchManager {
       }
       this.#seal(topic, queue, open);
       this.#parts.onRecords(queue, true);
-      if (record.partition === null && topic.sticky.isDone) {
+      if (isSameCodec && record.partition === null && topic.sticky.isDone) {
         // The batch is full and the topic has given this partition its share: the record starts a batch elsewhere.
         topic.sticky.leave();
         return this.#append(topic, record);
@@ -284,8 +285,7 @@ export class ProducerBatchManager {
       createdAtMs: this.#parts.clock.nowMs(),
     };
     encode(open, record);
-    while (queue.open.length < record.codecId) queue.open.push(null);
-    queue.open[record.codecId] = open;
+    queue.open = open;
     if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes);
     this.#parts.onRecords(queue, false);
     return true;
@@ -323,7 +323,7 @@ export class ProducerBatchManager {
   sealOpen(queue: PartitionQueue): void {
     const topic = this.#topics.get(queue.topic);
     assert(topic !== undefined, "a queue has its topic");
-    for (const open of queue.open) if (open) this.#seal(topic, queue, open);
+    if (queue.open !== null) this.#seal(topic, queue, queue.open);
   }
 
   /** The broker would not take a batch of this topic: the next ones are filled for the worst case. */
@@ -346,7 +346,7 @@ export class ProducerBatchManager {
   }
 
   #seal(topic: TopicQueues, queue: PartitionQueue, open: OpenBatch): void {
-    queue.open[open.codecId] = null;
+    queue.open = null;
     queue.isDue = false;
     const { builder, completions, slots, timestampsMs } = open;
     const memory = new BatchMemory(this.#pool, builder.slab);
@@ -399,30 +399,13 @@ export class ProducerBatchManager {
     const previews: BatchPreview[] = [];
     for (const topic of this.#topics.values()) {
       for (const queue of topic.allQueues) {
-        const { partition } = queue;
-        for (const batch of queue.sealed) {
-          const { recordCount, sizeBytes, createdAtMs } = batch;
-          previews.push({
-            topic: topic.name,
-            partition,
-            state: "sealed",
-            recordCount,
-            sizeBytes,
-            ageMs: nowMs - createdAtMs,
-          });
+        const at = { topic: topic.name, partition: queue.partition };
+        for (const { recordCount, sizeBytes, createdAtMs } of queue.sealed) {
+          previews.push({ ...at, state: "sealed", recordCount, sizeBytes, ageMs: nowMs - createdAtMs });
         }
-        for (const open of queue.open) {
-          if (!open) continue;
-          const { recordCount, sizeBytes } = open.builder;
-          previews.push({
-            topic: topic.name,
-            partition,
-            state: "open",
-            recordCount,
-            sizeBytes,
-            ageMs: nowMs - open.createdAtMs,
-          });
-        }
+        if (queue.open === null) continue;
+        const { recordCount, sizeBytes } = queue.open.builder;
+        previews.push({ ...at, state: "open", recordCount, sizeBytes, ageMs: nowMs - queue.open.createdAtMs });
       }
     }
     return previews;
@@ -447,7 +430,7 @@ export class ProducerBatchManager {
     if (this.#waiting.withdraw(completion)) return true;
     for (const topic of this.#topics.values()) {
       for (const queue of topic.allQueues) {
-        if (queue.open.some((open) => open?.completions.includes(completion))) {
+        if (queue.open?.completions.includes(completion) === true) {
           this.sealOpen(queue);
           // What is sealed does not linger: its neighbours would wait for a timer that looks at open batches alone.
           this.#parts.onRecords(queue, true);

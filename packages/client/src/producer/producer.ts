@@ -554,7 +554,7 @@ export class Producer {
   metrics(): ProducerMetrics {
     let pendingBatches = 0;
     for (const queue of this.#timeouts.watched) {
-      pendingBatches += queue.sealed.length + queue.retries.length + queue.open.filter((open) => open).length;
+      pendingBatches += queue.sealed.length + queue.retries.length + (queue.open === null ? 0 : 1);
     }
     return this.#counters.snapshot({
       pendingRecords: this.pendingCount,
