@@ -94,7 +94,11 @@ export class ProducerBatchExecutor {
     this.#parts = parts;
     this.#options = parts.options;
     this.#identities = parts.options.enableIdempotence
-      ? new ProducerIdentities({ ...parts, onIdentity: () => this.#onIdentity() })
+      ? new ProducerIdentities({
+          ...parts,
+          onIdentity: () => this.#onIdentity(),
+          onFailure: (error) => this.#onNoIdentity(error),
+        })
       : null;
   }
 
@@ -119,6 +123,7 @@ export class ProducerBatchExecutor {
   wake(queue: PartitionQueue): void {
     if (this.#isClosed || queue.isListed) return;
     if (!queue.hasLeader) {
+      queue.lastError = new KafkaError("LEADER_NOT_AVAILABLE", `${queue.topic}-${queue.partition} has no leader`);
       this.#parts.cluster.metadata.requestRefresh();
       return;
     }
@@ -130,6 +135,20 @@ export class ProducerBatchExecutor {
   #onIdentity(): void {
     for (const queue of this.#parts.queues()) this.wake(queue);
     this.#queuePump();
+  }
+
+  /** Without a producer id nothing leaves. An error that a retry mends is noted, any other fails all that waits for an id. */
+  #onNoIdentity(error: KafkaError): void {
+    for (const queue of [...this.#parts.queues()]) {
+      const { sequence } = queue;
+      const needsId = this.#identities?.current === null || (sequence.isUnresolved && sequence.nextIdentity() === null);
+      if (!needsId) continue;
+      queue.lastError = error;
+      if (error.retriable) continue;
+      // Its next record asks for an id again, which a listed queue would not.
+      this.#unlist(queue);
+      this.purge(queue, error, { includeInFlight: false });
+    }
   }
 
   /** Who leads the queue's partition: what it has to send is sent there from now on. */
@@ -173,7 +192,10 @@ export class ProducerBatchExecutor {
 
   #pump(): void {
     if (this.#isClosed) return;
-    if (this.#identities !== null && this.#identities.current === null) return;
+    if (this.#identities !== null && this.#identities.current === null) {
+      this.#identities.prepare();
+      return;
+    }
     for (const link of this.#links.values()) {
       if (link.listed.length === 0) continue;
       const { connection } = link;
@@ -196,8 +218,8 @@ export class ProducerBatchExecutor {
         if (this.#isClosed) return;
         link.breaker?.failed();
         this.#parts.logger.debug({ err: error, nodeId: link.nodeId }, "cannot connect to broker");
-        for (const queue of link.listed)
-          noteError(queue, toKafkaError(error, "CONNECTION_FAILED", `broker ${link.nodeId}`));
+        const reason = toKafkaError(error, "CONNECTION_FAILED", `broker ${link.nodeId}`);
+        for (const queue of link.listed) queue.lastError = reason;
         // The partition may have found another leader meanwhile; if not, the cluster's own backoff paces the next try.
         this.#parts.cluster.metadata.requestRefresh();
         this.#later(this.#options.retryBackoffMs, () => this.#queuePump());
@@ -416,6 +438,7 @@ export class ProducerBatchExecutor {
   ): void {
     queue.landed(batch);
     queue.provenLeaderId = link.nodeId;
+    queue.lastError = null;
     if (batch.stamp !== null) queue.sequence.acknowledge(batch.stamp, batch.recordCount);
     this.#parts.counters.batchAcknowledged(batch);
     this.#parts.events.batchAcknowledged(batch, baseOffset);
@@ -472,7 +495,7 @@ export class ProducerBatchExecutor {
       return;
     }
     if (elapsedMs >= deliveryTimeoutMs) {
-      this.#giveUp(queue, batch, this.#deliveryTimeout(batch, elapsedMs));
+      this.#giveUp(queue, batch, this.#deliveryTimeout(queue, batch, elapsedMs));
       return;
     }
     queue.landed(batch);
@@ -540,7 +563,7 @@ export class ProducerBatchExecutor {
     if (queue.open !== null && isExpired(queue.open.createdAtMs)) this.#parts.manager.sealOpen(queue);
     for (const batch of [...queue.batches()]) {
       if (!isExpired(batch.createdAtMs) || batch.isSettled) continue;
-      const error = this.#deliveryTimeout(batch, nowMs - batch.createdAtMs);
+      const error = this.#deliveryTimeout(queue, batch, nowMs - batch.createdAtMs);
       this.#drop(queue, batch, error);
     }
     this.#goOn(queue);
@@ -581,10 +604,11 @@ export class ProducerBatchExecutor {
     this.#parts.events.batchFailed(batch, error);
   }
 
-  #deliveryTimeout(batch: MessageBatch, elapsedMs: number): KafkaError {
+  #deliveryTimeout(queue: PartitionQueue, batch: MessageBatch, elapsedMs: number): KafkaError {
+    const cause = batch.lastError ?? queue.lastError;
     return new DeliveryTimeoutError(batch, batch.attemptCount, elapsedMs, {
       persisted: batch.isOutcomeUnknown ? "maybe" : "no",
-      ...(batch.lastError === null ? {} : { cause: batch.lastError }),
+      ...(cause === null ? {} : { cause }),
     });
   }
 
@@ -612,11 +636,6 @@ function groupByTopic(request: readonly BatchInRequest[]) {
 
 function findEntry(request: readonly BatchInRequest[], topic: string, partition: number): BatchInRequest | undefined {
   return request.find(({ queue }) => queue.partition === partition && queue.topic === topic);
-}
-
-function noteError(queue: PartitionQueue, error: KafkaError): void {
-  for (const batch of queue.sealed) batch.lastError = error;
-  for (const batch of queue.retries) batch.lastError = error;
 }
 
 /** The error that the records of a batch are rejected with: what went wrong, and whether they may be in the log all the same. */

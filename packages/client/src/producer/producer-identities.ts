@@ -1,8 +1,9 @@
 /** Gets producer ids from the cluster, one before the first batch and another when that is spent (KIP-98). */
 
 import type { Clock, Logger, Random, Timer } from "@millrace/base";
-import { BrokerError, initProducerIdApi } from "@millrace/protocol";
+import { BrokerError, initProducerIdApi, type KafkaError } from "@millrace/protocol";
 import type { Cluster } from "../cluster/cluster.ts";
+import { toKafkaError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
 import type { ProducerIdentity } from "./idempotence.ts";
 
@@ -18,6 +19,8 @@ export interface ProducerIdentitiesParts {
   };
   /** A new identity is there. */
   readonly onIdentity: () => void;
+  /** The cluster gave none. It is asked again by itself if the error is retriable, else when the next record needs one. */
+  readonly onFailure: (error: KafkaError) => void;
 }
 
 export class ProducerIdentities {
@@ -37,7 +40,7 @@ export class ProducerIdentities {
     return this.#current;
   }
 
-  /** Asks for the first one, unless it is there or on its way. */
+  /** Asks for the first one, unless it is there, on its way, or asked for again soon. */
   prepare(): void {
     if (this.#current === null) this.#ask();
   }
@@ -67,8 +70,11 @@ export class ProducerIdentities {
       (error: unknown) => {
         this.#isAsking = false;
         if (this.#isClosed) return;
-        const { clock, random, logger, options } = this.#parts;
-        logger.warn({ err: error }, "no producer id yet");
+        const { clock, random, logger, options, onFailure } = this.#parts;
+        const reason = toKafkaError(error, "NETWORK_EXCEPTION", "ask for a producer id");
+        logger.warn({ err: error }, reason.retriable ? "no producer id yet" : "no producer id");
+        onFailure(reason);
+        if (!reason.retriable) return;
         const limits = { baseMs: options.retryBackoffMs, maxMs: options.retryBackoffMaxMs };
         this.#retryTimer = clock.schedule(backoffMs(this.#failureCount++, random, limits), () => {
           this.#retryTimer = null;

@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { produceApi } from "@millrace/protocol";
+import { type ErrorCode, errorByCode, initProducerIdApi, KafkaError, produceApi } from "@millrace/protocol";
 import { type Fault, ScriptedBroker } from "@millrace/testing";
 import { DeliveryError } from "../errors.ts";
 import {
   assertFailure,
   broker,
   clock,
+  create,
   failureOf,
   log,
   network,
   producer,
   sendAll,
+  serveTopic,
   soon,
   useProducerFixture,
   warm,
@@ -263,4 +265,67 @@ test("a record that is given up in flight sets no more timers while its answer i
 
   assert.ok(second !== undefined);
   await assertFailure(second, "DELIVERY_TIMEOUT", "maybe");
+});
+
+test("without the right to a producer id, a send fails at once with that error, and works again once it is given", async () => {
+  create();
+  let code: ErrorCode = "CLUSTER_AUTHORIZATION_FAILED";
+  broker.on(initProducerIdApi, () => ({ errorCode: errorByCode(code).number, producerId: 7n, producerEpoch: 0 }));
+  const startMs = clock.nowMs();
+
+  await assertFailure(producer.send({ topic: "orders", value: "v" }), code, "no");
+  await assertFailure(producer.send({ topic: "orders", value: "v" }), code, "no");
+  assert.ok(clock.nowMs() - startMs < 1000);
+  assert.ok(broker.countOf(initProducerIdApi) <= 1 + 2, "asked with the topic, and once a record");
+
+  code = "NONE";
+  await soon(producer.send({ topic: "orders", value: "through" }));
+  assert.deepEqual(log.values("orders-0"), ["through"]);
+});
+
+test("when no other producer id may be had, only the partition that needs one fails", async () => {
+  serveTopic(2);
+  await warm({ partitionerType: "round_robin" });
+  log.plan({ kind: "refuse", code: "INVALID_PRODUCER_EPOCH" });
+  broker.on(initProducerIdApi, () => ({
+    errorCode: errorByCode("CLUSTER_AUTHORIZATION_FAILED").number,
+    producerId: -1n,
+    producerEpoch: -1,
+  }));
+
+  await assertFailure(
+    producer.send({ topic: "orders", partition: 0, value: "v" }),
+    "CLUSTER_AUTHORIZATION_FAILED",
+    "no",
+  );
+  await soon(producer.send({ topic: "orders", partition: 1, value: "v" }));
+});
+
+test("a delivery timeout says why nothing could be sent: no producer id", async () => {
+  create({ deliveryTimeoutMs: 5000, requestTimeoutMs: 2000 });
+  broker.on(initProducerIdApi, () => ({
+    errorCode: errorByCode("COORDINATOR_LOAD_IN_PROGRESS").number,
+    producerId: -1n,
+    producerEpoch: -1,
+  }));
+
+  const error = await failureOf(producer.send({ topic: "orders", value: "v" }));
+
+  assert.equal(error.code, "DELIVERY_TIMEOUT");
+  assert.ok(error.cause instanceof KafkaError && error.cause.code === "COORDINATOR_LOAD_IN_PROGRESS");
+});
+
+test("a delivery timeout says why nothing could be sent: the broker is away, or the partition has no leader", async () => {
+  await warm({ deliveryTimeoutMs: 5000, requestTimeoutMs: 2000, metadataMaxAgeMs: 1000 });
+  broker.serveMetadata([{ nodeId: 1, address: broker.address }], { orders: [{ leaderId: -1, leaderEpoch: 1 }] });
+  await clock.advance(2000);
+
+  const leaderless = await failureOf(producer.send({ topic: "orders", value: "v" }));
+  assert.ok(leaderless.cause instanceof KafkaError && leaderless.cause.code === "LEADER_NOT_AVAILABLE");
+
+  broker.serveMetadata([{ nodeId: 1, address: broker.address }], { orders: [{ leaderId: 1, leaderEpoch: 2 }] });
+  await clock.advance(2000);
+  await broker.close();
+  const away = await failureOf(producer.send({ topic: "orders", value: "v" }));
+  assert.ok(away.cause instanceof KafkaError && away.cause.code === "CONNECTION_FAILED", String(away.cause));
 });
