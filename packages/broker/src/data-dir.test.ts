@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { MemoryFileSystem, SeededRandom, silentLogger, VirtualClock } from "@millrace/base";
+import { describe, test } from "node:test";
+import {
+  type FileSystem,
+  MemoryFileSystem,
+  SeededRandom,
+  silentLogger,
+  VirtualClock,
+  writeFileAtomic,
+} from "@millrace/base";
 import { FaultyFileSystem, SimulatedFileSystem } from "@millrace/testing";
 import { DataDir } from "./data-dir.ts";
 
@@ -20,6 +27,11 @@ test("a data dir that was just made is there after a power cut, with those above
   }
 });
 
+function openDir(fileSystem: FileSystem): Promise<DataDir> {
+  const parts = { path: "/data", clock: new VirtualClock(), random: new SeededRandom(1), logger: silentLogger };
+  return DataDir.open({ ...parts, fileSystem, nodeId: 1, processId: 1 });
+}
+
 for (const [code, wayOut] of [
   ["EACCES", /permission denied; give the folder to the user that this process runs as/],
   ["EROFS", /mount its volume for writing/],
@@ -30,8 +42,40 @@ for (const [code, wayOut] of [
     fileSystem.faults.onReadFile = (path) => {
       if (path.endsWith("meta.json")) throw Object.assign(new Error(`${code}: permission denied`), { code });
     };
-    const parts = { path: "/data", clock: new VirtualClock(), random: new SeededRandom(1), logger: silentLogger };
 
-    await assert.rejects(DataDir.open({ ...parts, fileSystem, nodeId: 1, processId: 1 }), wayOut);
+    await assert.rejects(openDir(fileSystem), wayOut);
   });
 }
+
+describe("a data dir of another format is refused with the way out, and left as it is:", () => {
+  for (const [what, files, wayOut] of [
+    [
+      "a newer one",
+      { "meta.json": '{"formatVersion":2,"clusterId":"c"}' },
+      /format version 2; this Millrace reads version 1: start the version that wrote it, or a newer one/,
+    ],
+    [
+      "an older one",
+      { "meta.json": '{"formatVersion":0,"clusterId":"c"}' },
+      /format version 0; .* start the version that wrote it, and copy its topics/,
+    ],
+    ["one that does not say", { "meta.json": '{"clusterId":"c"}' }, /meta\.json is damaged: .* take it from a backup/],
+    ["one whose meta.json is gone", { "topics.json": "{}" }, /topics but no meta\.json.* take the file from a backup/],
+    ["Apache Kafka's", { "meta.properties": "version=1", ".lock": "" }, /of Apache Kafka .* choose an empty folder/],
+  ] as const) {
+    test(what, async () => {
+      const fileSystem = new MemoryFileSystem();
+      await fileSystem.makeDirectory("/data");
+      for (const [name, text] of Object.entries(files)) {
+        await writeFileAtomic(fileSystem, `/data/${name}`, Buffer.from(text));
+      }
+
+      await assert.rejects(openDir(fileSystem), (error: Error) => {
+        assert.match(error.message, wayOut);
+        return true;
+      });
+
+      assert.deepEqual((await fileSystem.list("/data")).sort(), Object.keys(files).sort());
+    });
+  }
+});

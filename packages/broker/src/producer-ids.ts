@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { FileSystem } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { readJson, writeJson } from "./data-dir.ts";
+import { readJson, writeJson } from "./json-file.ts";
 
 const FILE = "producer-ids.json";
 /** Ids taken from the disk at a time; a crash skips what is left of them. As many as Kafka takes. */

@@ -2,7 +2,7 @@
 
 import type { FileSystem } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { readJson, writeJson } from "./data-dir.ts";
+import { readJson, writeJson } from "./json-file.ts";
 
 const FORMAT_VERSION = 1;
 

@@ -153,13 +153,18 @@ test("a folder that belongs to no topic is left alone, and told of", async () =>
   assert.equal(warnings.length, 1);
 });
 
-test("a file of topics that cannot be read is an error that names it, not an empty broker", async () => {
-  const file = await fileSystem.open(`${DATA_DIR}/topics.json`, "create");
-  await file.write([Buffer.from("{")], 0);
-  await file.close();
+for (const [text, message] of [
+  ["{", /topics\.json is damaged/],
+  ['{"version":2,"topics":[]}', /topics\.json has version 2; this Millrace reads 1: start the version that wrote it/],
+] as const) {
+  test(`a file of topics that holds ${text} is an error that names it, not an empty broker`, async () => {
+    const file = await fileSystem.open(`${DATA_DIR}/topics.json`, "create");
+    await file.write([Buffer.from(text)], 0);
+    await file.close();
 
-  await assert.rejects(open(), /topics\.json is damaged/);
-});
+    await assert.rejects(open(), message);
+  });
+}
 
 test("topics created at the same time are all there after a restart", async () => {
   const first = await open();

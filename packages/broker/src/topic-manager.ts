@@ -11,7 +11,8 @@ import {
   writeFully,
 } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { readJson, writeJson } from "./data-dir.ts";
+import { TOPICS_FILE } from "./data-dir.ts";
+import { readJson, writeJson } from "./json-file.ts";
 import { PARTITION_METADATA_FILE, parsePartitionDirectoryName, partitionDirectoryName } from "./log/file-names.ts";
 import { LogManager } from "./log/log-manager.ts";
 import { PartitionLog } from "./log/partition-log.ts";
@@ -19,7 +20,6 @@ import type { ResolvedBrokerOptions } from "./options.ts";
 import { Topic } from "./topic.ts";
 import { logSettingsOf, type TopicConfig } from "./topic-settings.ts";
 
-const TOPICS_FILE = "topics.json";
 const TOPICS_FILE_VERSION = 1;
 /** Folders made or opened at the same time: enough to keep the thread pool busy, with few files open and little in memory. */
 const PARALLEL_FOLDERS = 64;
@@ -503,7 +503,13 @@ function storageError(what: string, cause: unknown): KafkaError {
 
 function readRecords(file: Record<string, unknown> | null, path: string): TopicRecord[] {
   if (file === null) return [];
-  const { topics } = file;
+  const { version, topics } = file;
+  if (version !== TOPICS_FILE_VERSION) {
+    throw new KafkaError(
+      "KAFKA_STORAGE_ERROR",
+      `${path} has version ${version}; this Millrace reads ${TOPICS_FILE_VERSION}: start the version that wrote it`,
+    );
+  }
   if (!Array.isArray(topics) || !topics.every(isTopicRecord)) {
     throw new KafkaError("KAFKA_STORAGE_ERROR", `${path} is damaged: it does not hold a list of topics`);
   }
