@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { MemoryFileSystem, SeededRandom, VirtualClock } from "@millrace/base";
+import { createDeferred, MemoryFileSystem, SeededRandom, VirtualClock } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import { FaultyFileSystem, LogFixture, numbered, producerStamp, SimulatedFileSystem } from "@millrace/testing";
 
@@ -230,6 +230,36 @@ test("a log that cannot be cut back after a failed write takes no more records",
 
   assert.throws(() => fixture.append(["c"]), isStorageError);
   assert.deepEqual(await fixture.readAll(), numbered(["a"]));
+});
+
+test("bytes that wait for a sync are not taken for synced when the sync of a repair has failed", async () => {
+  const { disk, fixture, clock, appendAll } = await openOnFaultyDisk();
+  const firstSync = createDeferred<void>();
+  let syncs = 0;
+  disk.faults.onSync = () => {
+    syncs += 1;
+    if (syncs === 1) return firstSync.promise;
+    if (syncs === 2) throw diskError("EIO");
+  };
+  const [inSync] = appendAll(["in a sync"]);
+  await clock.advance(1);
+  const [waiting] = appendAll(["waits for the next"], 1);
+  await clock.advance(1);
+  disk.faults.onWrite = () => {
+    throw diskError("EIO");
+  };
+  const [unwritten] = appendAll(["is not written"], 2);
+  await clock.advance(1);
+  firstSync.resolve();
+
+  const results = await clock.runUntil(Promise.allSettled([inSync, waiting, unwritten]), 1000);
+
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ["fulfilled", "rejected", "rejected"],
+  );
+  assert.equal(syncs, 2);
+  assert.throws(() => fixture.append(["more"]), isStorageError);
 });
 
 describe("a disk that does not give back a file", () => {

@@ -60,10 +60,13 @@ export interface FlushListener {
   onReadable(endOffset: bigint): void;
   /** syncedOffset moved on. */
   onSynced(): void;
-  /** A group could not be written. groups: this one and all behind it, which the listener fails once the log is rewound. */
+  /**
+   * A group could not be written. groups: this one and all behind it, which the listener fails once the log is rewound.
+   * No sync is in progress meanwhile. Rejects if the log could not be rewound: onGivenUp follows.
+   */
   onWriteFailed(error: unknown, groups: readonly FlushGroup[]): Promise<void>;
-  /** groups: all that will never be known to be on the disk. */
-  onSyncFailed(error: unknown, groups: readonly FlushGroup[]): void;
+  /** Nothing is written or synced any more. groups: all that will never be known to be on the disk. */
+  onGivenUp(error: unknown, groups: readonly FlushGroup[]): void;
 }
 
 export interface FlushPolicy {
@@ -99,6 +102,7 @@ export class LogFlusher {
   #writing: Promise<void> | null = null;
   #syncing: Promise<void> | null = null;
   #syncTimer: Timer | null = null;
+  #isRewinding = false;
   #isClosed = false;
   #isFailed = false;
 
@@ -203,10 +207,20 @@ export class LogFlusher {
     this.#writing = null;
   }
 
+  /**
+   * The kernel tells of bytes that it could not bring to the disk once, to whichever sync comes first. That of the
+   * rewinding would take the answer away from one that others wait for, so there is none beside it, and if it fails
+   * they fail too.
+   */
   async #failQueued(error: unknown): Promise<void> {
-    if (this.#isFailed) return;
-    const groups = this.#takeQueued();
-    await this.#listener.onWriteFailed(error, groups);
+    this.#isRewinding = true;
+    await this.#syncing;
+    if (!this.#isFailed) {
+      const groups = this.#takeQueued();
+      await this.#listener.onWriteFailed(error, groups).catch((rewindError) => this.#giveUp(rewindError, groups));
+    }
+    this.#isRewinding = false;
+    this.#startSync();
   }
 
   #takeQueued(): readonly FlushGroup[] {
@@ -252,7 +266,8 @@ export class LogFlusher {
   #startSync(): void {
     this.#syncTimer?.cancel();
     this.#syncTimer = null;
-    if (!this.#isFailed && this.#dirtySegments.length > 0) this.#syncing ??= this.#syncDirty();
+    if (this.#isFailed || this.#isRewinding || this.#dirtySegments.length === 0) return;
+    this.#syncing ??= this.#syncDirty();
   }
 
   async #syncDirty(): Promise<void> {
@@ -265,7 +280,7 @@ export class LogFlusher {
       try {
         for (const segment of segments) await segment.sync();
       } catch (error) {
-        this.#fail(error);
+        this.#giveUp(error, []);
         break;
       }
       this.#syncedOffset = endOffset;
@@ -273,17 +288,17 @@ export class LogFlusher {
       const groups = this.#unsynced.splice(0, groupCount);
       for (const group of groups) this.#makeReadable(group);
       for (const group of groups) group.settleFlushed();
-    } while (this.#unsynced.length > 0);
+    } while (this.#unsynced.length > 0 && !this.#isRewinding);
     this.#syncing = null;
     if (this.#policy.flush === "interval" && this.#dirtySegments.length > 0) this.#syncLater();
   }
 
   /** After a failed fdatasync the kernel may have dropped the bytes and forgotten that it had them: no second try. */
-  #fail(error: unknown): void {
+  #giveUp(error: unknown, unwritten: readonly FlushGroup[]): void {
     this.#isFailed = true;
-    const groups = [...this.#unsynced, ...this.#takeQueued()];
+    const groups = [...this.#unsynced, ...unwritten, ...this.#takeQueued()];
     this.#unsynced = [];
-    this.#listener.onSyncFailed(error, groups);
+    this.#listener.onGivenUp(error, groups);
   }
 }
 

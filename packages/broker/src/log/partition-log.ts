@@ -340,7 +340,7 @@ export class PartitionLog implements ManagedLog {
       },
       onSynced: () => this.#onSynced(),
       onWriteFailed: (error, groups) => this.#repair(error, groups),
-      onSyncFailed: (error, groups) => this.#goOffline("fdatasync failed", error, groups),
+      onGivenUp: (error, groups) => this.#goOffline(error, groups),
     };
   }
 
@@ -379,12 +379,7 @@ export class PartitionLog implements ManagedLog {
     this.#state = "being repaired";
     const error = this.#storageError("a write failed", cause);
     this.#manager.logger.error({ log: this.#name, error: cause }, "could not write records: cutting the log back");
-    try {
-      await this.#rewindTo(first);
-    } catch (repairError) {
-      this.#goOffline("the log could not be cut back", repairError, groups);
-      return;
-    }
+    await this.#rewindTo(first);
     for (const group of groups) group.fail(error);
     this.#waitForRoom(groups.reduce((sum, group) => sum + group.sizeBytes, 0));
   }
@@ -435,7 +430,8 @@ export class PartitionLog implements ManagedLog {
     this.#manager.logger.info({ log: this.#name, freeBytes }, "takes records again");
   }
 
-  #goOffline(what: string, cause: unknown, groups: readonly FlushGroup[]): void {
+  #goOffline(cause: unknown, groups: readonly FlushGroup[]): void {
+    const what = this.#state === "being repaired" ? "the log could not be cut back" : "fdatasync failed";
     this.#state = "offline";
     this.#manager.logger.error({ log: this.#name, error: cause }, `${what}: no more records are taken until a restart`);
     for (const group of groups) group.fail(this.#storageError(what, cause));
