@@ -5,6 +5,7 @@ const peers = {
   kafkajs: () => import("./peers/kafkajs.mjs"),
   "kafkajs-idempotent": () => import("./peers/kafkajs-idempotent.mjs"),
   platformatic: () => import("./peers/platformatic.mjs"),
+  "bare-socket": () => import("./peers/bare-socket.mjs"),
 };
 
 const drivers = {

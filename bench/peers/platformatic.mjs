@@ -1,9 +1,11 @@
 /** @platformatic/kafka, which needs Node 22.22 or newer. */
 
-import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import { ProduceAcks, Producer } from "@platformatic/kafka";
 
-const { version } = createRequire(import.meta.url)("@platformatic/kafka/package.json");
+/** The package does not export its package.json. */
+const manifest = new URL("../package.json", import.meta.resolve("@platformatic/kafka"));
+const { version } = JSON.parse(readFileSync(manifest, "utf8"));
 
 export function connect({ brokers, codec = "none" }) {
   const producer = new Producer({ clientId: "bench", bootstrapBrokers: [brokers] });

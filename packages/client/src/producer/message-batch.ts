@@ -33,6 +33,8 @@ export interface MessageBatchParts {
   readonly release: (options: { readonly isReusable: boolean }) => void;
 }
 
+const NONE_WITHDRAWN: ReadonlySet<number> = new Set();
+
 /** Seals: checks that the parts belong together. From here on the records of the batch are what they are. */
 export function createMessageBatch(parts: MessageBatchParts): MessageBatch {
   const { completions, slots, timestampsMs } = parts.records;
@@ -63,8 +65,8 @@ export class MessageBatch {
   readonly #records: BatchRecords;
   readonly #release: MessageBatchParts["release"];
   readonly #settledListeners: (() => void)[] = [];
-  /** Places of records that their senders took back before it left. */
-  readonly #withdrawn = new Set<number>();
+  /** Places of records that their senders took back before it left. Few batches have any: made for the first. */
+  #withdrawn: Set<number> | null = null;
   #payload: Buffer | null = null;
   #stamp: ProducerStamp | null = null;
   #isSettled = false;
@@ -122,14 +124,15 @@ export class MessageBatch {
   }
 
   get withdrawn(): ReadonlySet<number> {
-    return this.#withdrawn;
+    return this.#withdrawn ?? NONE_WITHDRAWN;
   }
 
   /** Takes a record back. False if it is not here, or the batch is on its way or was. The caller tells the completion. */
   withdraw(completion: RecordCompletion): boolean {
     if (this.#isSettled || this.attemptCount > 0) return false;
     const index = this.#records.completions.indexOf(completion);
-    if (index < 0 || this.#withdrawn.has(index)) return false;
+    if (index < 0 || this.withdrawn.has(index)) return false;
+    this.#withdrawn ??= new Set();
     this.#withdrawn.add(index);
     return true;
   }
@@ -173,7 +176,7 @@ export class MessageBatch {
     const { completions, slots } = this.#records;
     for (let index = 0; index < completions.length; index++) {
       const completion = completions[index];
-      if (completion === undefined || this.#withdrawn.has(index)) continue;
+      if (completion === undefined || this.withdrawn.has(index)) continue;
       failRecord(completion, errorOf(index), slots === null ? 0 : (slots[index] ?? 0));
     }
     this.#tellSettled();

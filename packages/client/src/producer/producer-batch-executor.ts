@@ -68,6 +68,7 @@ interface BrokerLink {
 interface BatchInRequest {
   readonly queue: PartitionQueue;
   readonly batch: MessageBatch;
+  isAnswered: boolean;
 }
 
 type ProduceTopicResponses = ReturnType<typeof produceApi.response.decode>["responses"];
@@ -257,7 +258,7 @@ export class ProducerBatchExecutor {
       if (request.length > 0 && sizeBytes + batchBytes > this.#options.maxRequestSize) break;
       sizeBytes += batchBytes;
       this.#take(queue, batch, link.nodeId);
-      request.push({ queue, batch });
+      request.push({ queue, batch, isAnswered: false });
       if (queue.hasUnsent) again.push(queue);
       else queue.isListed = false;
     }
@@ -373,15 +374,16 @@ export class ProducerBatchExecutor {
   }
 
   #answered(link: BrokerLink, request: readonly BatchInRequest[], topics: ProduceTopicResponses): void {
-    const unanswered = new Set(request);
     for (const topic of topics) {
       for (const partition of topic.partitionResponses) {
         const entry = findEntry(request, topic.name, partition.index);
-        if (entry === undefined || !unanswered.delete(entry)) continue;
+        if (entry === undefined || entry.isAnswered) continue;
+        entry.isAnswered = true;
         this.#partitionAnswered(link, entry, partition);
       }
     }
-    for (const { queue, batch } of unanswered) {
+    for (const { queue, batch, isAnswered } of request) {
+      if (isAnswered) continue;
       batch.isOutcomeUnknown = true;
       const message = `produce to ${queue.topic}-${queue.partition}: the broker's answer does not name the partition`;
       this.#failed(queue, batch, new KafkaError("NETWORK_EXCEPTION", message));
@@ -623,15 +625,19 @@ export class ProducerBatchExecutor {
 }
 
 function groupByTopic(request: readonly BatchInRequest[]) {
-  const topics = new Map<string, { index: number; records: readonly Uint8Array[] }[]>();
+  const topicData: { name: string; partitionData: { index: number; records: readonly Uint8Array[] }[] }[] = [];
+  const topics = new Map<string, (typeof topicData)[number]>();
   for (const { queue, batch } of request) {
     assert(batch.payload !== null, "a batch in a request has its bytes");
-    const partition = { index: queue.partition, records: [batch.payload] };
-    const partitions = topics.get(queue.topic);
-    if (partitions === undefined) topics.set(queue.topic, [partition]);
-    else partitions.push(partition);
+    let topic = topics.get(queue.topic);
+    if (topic === undefined) {
+      topic = { name: queue.topic, partitionData: [] };
+      topics.set(queue.topic, topic);
+      topicData.push(topic);
+    }
+    topic.partitionData.push({ index: queue.partition, records: [batch.payload] });
   }
-  return Array.from(topics, ([name, partitionData]) => ({ name, partitionData }));
+  return topicData;
 }
 
 function findEntry(request: readonly BatchInRequest[], topic: string, partition: number): BatchInRequest | undefined {
