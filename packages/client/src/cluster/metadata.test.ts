@@ -194,7 +194,7 @@ test("a topic that vanishes briefly stays known; one that is gone for a minute d
   assert.equal(cluster.metadata.topic("orders"), undefined);
 });
 
-test("listeners are told of changes only", async () => {
+test("listeners are told of changes, and of each refresh", async () => {
   let callCount = 0;
   const stop = cluster.metadata.onUpdate(() => {
     callCount += 1;
@@ -203,16 +203,18 @@ test("listeners are told of changes only", async () => {
 
   const topic = await fetch("orders");
   assert.equal(callCount, 1);
-  await refresh();
+  await fetch("orders");
   assert.equal(callCount, 1);
+  await refresh();
+  assert.equal(callCount, 2);
   assert.equal(cluster.metadata.topic("orders"), topic);
 
   topics.set("orders", scriptedTopic("orders", [{ leaderId: 1 }, { leaderId: 1 }]));
   await refresh();
-  assert.equal(callCount, 2);
+  assert.equal(callCount, 3);
   stop();
   cluster.metadata.updateLeader({ topic: "orders", partition: 0, leaderId: 9, leaderEpoch: 9 });
-  assert.equal(callCount, 2);
+  assert.equal(callCount, 3);
 });
 
 test("a leader hint is taken if it is newer than what is known", async () => {

@@ -92,8 +92,11 @@ interface Entry {
   missingSinceMs: number | null;
 }
 
-/** A topic that all brokers deny for so long is gone; before that, one of them may just not have heard of it. */
-const MISSING_TOPIC_GRACE_MS = 60_000;
+/**
+ * A topic that all brokers deny for so long is gone; before that, one of them may just not have heard of it. Source:
+ * librdkafka's topic.metadata.propagation.max.ms.
+ */
+const MISSING_TOPIC_GRACE_MS = 30_000;
 
 export class Metadata {
   readonly #options: MetadataOptions;
@@ -119,6 +122,11 @@ export class Metadata {
     if (entry === undefined) return undefined;
     entry.isUsed = true;
     return entry.topic;
+  }
+
+  /** As `topic`, but no reason to ask for it any longer. */
+  peek(name: string): TopicMetadata | undefined {
+    return this.#topics.get(name)?.topic;
   }
 
   /** One partition with its leader; undefined if topic or partition are not known. */
@@ -210,7 +218,10 @@ export class Metadata {
     if (this.#topics.delete(name)) this.#tellListeners();
   }
 
-  /** Calls back after each change. Returns what ends that. */
+  /**
+   * Calls back after each change, and whenever all that is known was asked for again: who looks up a topic then keeps it
+   * from being forgotten. Returns what ends that.
+   */
   onUpdate(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -259,7 +270,7 @@ export class Metadata {
     this.#isRefreshWanted = false;
     const { clock, logger } = this.#options;
     try {
-      await this.#request(this.#topicsInUse(), false);
+      await this.#request(this.#topicsInUse(), false, { isRefresh: true });
       this.#refreshFailures = 0;
     } catch (error) {
       this.#refreshFailures += 1;
@@ -284,7 +295,11 @@ export class Metadata {
   }
 
   /** One Metadata request; its answer is taken over. names: null for all topics. */
-  async #request(names: readonly string[] | null, allowAutoTopicCreation: boolean): Promise<MetadataResponse> {
+  async #request(
+    names: readonly string[] | null,
+    allowAutoTopicCreation: boolean,
+    { isRefresh } = { isRefresh: false },
+  ): Promise<MetadataResponse> {
     const connection = await this.#options.anyConnection();
     const topics = names === null ? null : names.map((name) => ({ name }));
     const response = await connection.request(metadataApi, { topics, allowAutoTopicCreation });
@@ -293,11 +308,13 @@ export class Metadata {
       if (errorByNumber(response.errorCode).code === "REBOOTSTRAP_REQUIRED") this.#options.onRebootstrapRequired();
       throw BrokerError.fromNumber(response.errorCode, "metadata");
     }
-    this.#apply(response, names);
+    const hasChanged = this.#apply(response, names);
+    if (hasChanged || isRefresh) this.#tellListeners();
     return response;
   }
 
-  #apply(response: MetadataResponse, asked: readonly string[] | null): void {
+  /** True if anything about topics has changed. */
+  #apply(response: MetadataResponse, asked: readonly string[] | null): boolean {
     this.#options.onBrokers(response);
     const nowMs = this.#options.clock.nowMs();
     const isAsked = new Set(asked);
@@ -328,7 +345,7 @@ export class Metadata {
       entry.topic = merged;
     }
     this.#armAgeTimer();
-    if (hasChanged) this.#tellListeners();
+    return hasChanged;
   }
 
   #armAgeTimer(): void {

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type ErrorCode, errorByCode, initProducerIdApi, KafkaError, produceApi } from "@millrace/protocol";
+import {
+  type ErrorCode,
+  errorByCode,
+  initProducerIdApi,
+  KafkaError,
+  metadataApi,
+  produceApi,
+} from "@millrace/protocol";
 import { type Fault, ScriptedBroker } from "@millrace/testing";
 import { DeliveryError } from "../errors.ts";
 import {
@@ -328,4 +335,89 @@ test("a delivery timeout says why nothing could be sent: the broker is away, or 
   await broker.close();
   const away = await failureOf(producer.send({ topic: "orders", value: "v" }));
   assert.ok(away.cause instanceof KafkaError && away.cause.code === "CONNECTION_FAILED", String(away.cause));
+});
+
+for (const pauseMs of [10_000, 1_000_000]) {
+  const name = pauseMs < 300_000 ? "all the time" : "rarely";
+  test(`after an hour of sending ${name}, a partition is followed to its new leader`, async () => {
+    const other = await ScriptedBroker.listen(network);
+    log.serve(other);
+    await warm();
+    for (let elapsedMs = 0; elapsedMs < 3_600_000; elapsedMs += pauseMs) {
+      await clock.advance(pauseMs);
+      await soon(producer.send({ topic: "orders", value: "v" }));
+    }
+    await clock.advance(pauseMs);
+    const nodes = [
+      { nodeId: 1, address: broker.address },
+      { nodeId: 2, address: other.address },
+    ];
+    for (const each of [broker, other]) each.serveMetadata(nodes, { orders: [{ leaderId: 2, leaderEpoch: 5 }] });
+    log.plan({ kind: "refuse", code: "NOT_LEADER_OR_FOLLOWER" });
+    const startMs = clock.nowMs();
+
+    await soon(producer.send({ topic: "orders", value: "moved" }));
+
+    assert.ok(clock.nowMs() - startMs < 2_000);
+    assert.ok(other.countOf(produceApi) > 0, "the new leader was not asked");
+    await other.close();
+  });
+}
+
+test("a topic that was deleted is created again by what is sent to it, after a time in which brokers may just not know it", async () => {
+  await warm();
+  let isThere = false;
+  const partitions = [
+    { errorCode: 0, partitionIndex: 0, leaderId: 1, leaderEpoch: 0, replicaNodes: [1], isrNodes: [1] },
+  ];
+  broker.on(metadataApi, (request) => {
+    if (request.allowAutoTopicCreation && (request.topics?.length ?? 0) > 0) isThere = true;
+    return {
+      brokers: [{ nodeId: 1, ...broker.address }],
+      controllerId: 1,
+      topics: [{ name: "orders", errorCode: isThere ? 0 : 3, partitions: isThere ? partitions : [] }],
+    };
+  });
+  broker.on(produceApi, (request) => ({
+    responses: request.topicData.map(({ name }) => ({
+      name,
+      partitionResponses: [{ index: 0, errorCode: isThere ? 0 : 3, baseOffset: 0n }],
+    })),
+  }));
+  const startMs = clock.nowMs();
+
+  const { offset } = await soon(producer.send({ topic: "orders", value: "v" }));
+
+  assert.equal(offset, 0n);
+  assert.ok(clock.nowMs() - startMs > 5_000 && clock.nowMs() - startMs < 60_000, `${clock.nowMs() - startMs} ms`);
+});
+
+test("a batch with a refused record: that record is told its own error, the others that they may be sent again", async () => {
+  await warm();
+  broker.on(produceApi, (request) => ({
+    responses: request.topicData.map(({ name }) => ({
+      name,
+      partitionResponses: [
+        {
+          index: 0,
+          errorCode: errorByCode("INVALID_RECORD").number,
+          baseOffset: -1n,
+          recordErrors: [{ batchIndex: 1, batchIndexErrorMessage: "it has no key" }],
+          errorMessage: "one of the records was refused",
+        },
+      ],
+    })),
+  }));
+
+  const [first, second, third] = sendAll(3);
+  assert.ok(first !== undefined && second !== undefined && third !== undefined);
+  const refused = await failureOf(second);
+  const others = [await failureOf(first), await failureOf(third)];
+
+  assert.match(refused.message, /it has no key/);
+  assert.deepEqual([refused.code, refused.retriable, refused.attempts], ["INVALID_RECORD", false, 1]);
+  for (const other of others) {
+    assert.match(other.message, /may be sent again/);
+    assert.deepEqual([other.code, other.retriable, other.attempts], ["INVALID_RECORD", true, 1]);
+  }
 });

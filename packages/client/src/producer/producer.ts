@@ -383,8 +383,11 @@ export class Producer {
       preparing.records.push(waiting);
       return;
     }
-    const records: PreparingRecord[] = [waiting];
-    this.#preparing.set(record.topic, { records, done: this.#prepare(record.topic, records) });
+    this.#startPreparing(record.topic, [waiting]);
+  }
+
+  #startPreparing(name: string, records: PreparingRecord[]): void {
+    this.#preparing.set(name, { records, done: this.#prepare(name, records) });
   }
 
   /** Asks for a topic; then appends, or fails, what has come for it meanwhile. Never rejects. */
@@ -436,11 +439,14 @@ export class Producer {
 
   #onMetadata(): void {
     for (const topic of this.#manager.topics()) {
-      // Not looked up while it is not used, so that the metadata can forget it; the next send asks for it anew.
-      const metadata = topic.isUsed || !topic.isIdle ? this.#cluster.metadata.topic(topic.name) : undefined;
+      // Only peeked at while it is not used, so that the metadata can forget it; the next send asks for it anew.
+      const { metadata } = this.#cluster;
+      const known = topic.isUsed || !topic.isIdle ? metadata.topic(topic.name) : metadata.peek(topic.name);
       topic.isUsed = false;
-      topic.isKnown &&= metadata !== undefined;
-      if (metadata !== undefined) this.#update(topic, metadata);
+      topic.isKnown &&= known !== undefined;
+      if (known !== undefined) this.#update(topic, known);
+      // It was deleted, and holds records for when it comes back or is created.
+      else if (!topic.isIdle && !this.#preparing.has(topic.name)) this.#startPreparing(topic.name, []);
     }
   }
 
