@@ -94,7 +94,6 @@ export class DeliveryError extends KafkaError {
   override readonly name = "DeliveryError";
   readonly topic: string;
   readonly partition: number;
-  readonly attempts: number;
 
   constructor(
     where: { readonly topic: string; readonly partition: number },
@@ -102,10 +101,10 @@ export class DeliveryError extends KafkaError {
     cause: KafkaError,
     persisted: Persisted,
   ) {
-    super(cause.code, `${cause.message} (attempts: ${attempts})`, { cause, retriable: cause.retriable, persisted });
+    const message = `${cause.message} (attempts: ${attempts})`;
+    super(cause.code, message, { cause, retriable: cause.retriable, persisted, attempts });
     this.topic = where.topic;
     this.partition = where.partition;
-    this.attempts = attempts;
   }
 }
 
@@ -114,7 +113,6 @@ export class DeliveryTimeoutError extends KafkaError {
   override readonly name = "DeliveryTimeoutError";
   readonly topic: string;
   readonly partition: number;
-  readonly attempts: number;
   readonly elapsedMs: number;
 
   constructor(
@@ -127,11 +125,10 @@ export class DeliveryTimeoutError extends KafkaError {
     super(
       "DELIVERY_TIMEOUT",
       `${where.topic}-${where.partition}: not acknowledged after ${Math.round(elapsedMs)} ms and ${attempts} attempts${last}`,
-      options,
+      { ...options, attempts },
     );
     this.topic = where.topic;
     this.partition = where.partition;
-    this.attempts = attempts;
     this.elapsedMs = elapsedMs;
   }
 }
@@ -162,6 +159,7 @@ export class SendBatchError<Result = unknown> extends KafkaError {
         cause: failures[0],
         retriable: failures.every((failure) => failure.retriable),
         persisted: failures.some((failure) => failure.persisted === "maybe") ? "maybe" : "no",
+        attempts: failures.reduce((most, { attempts }) => Math.max(most, attempts), 0),
       },
     );
     this.results = results;

@@ -1,6 +1,13 @@
 /** A Kafka client for Node: what users import. */
 
-export { BrokerError, type ErrorCode, isRetriable, KafkaError, type Persisted } from "@millrace/protocol";
+export {
+  BrokerError,
+  CompressionType,
+  type ErrorCode,
+  isRetriable,
+  KafkaError,
+  type Persisted,
+} from "@millrace/protocol";
 export * from "./admin.ts";
 export type { OffsetAndTimestamp, OffsetSpec } from "./cluster/list-offsets.ts";
 export type { BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata } from "./cluster/metadata.ts";
@@ -13,8 +20,14 @@ export type { Delivery } from "./producer/completion.ts";
 export type { BatchMessage, ProduceRequestMessage, ProducerDiagnostics } from "./producer/diagnostics.ts";
 export type { ProducerMetrics } from "./producer/metrics.ts";
 export type { ProducerConfig } from "./producer/options.ts";
-export type { PartitionerFunction, PartitionerObject, PartitionerType } from "./producer/partitioners.ts";
-export { Producer, type SendBatchOptions, type SendOptions, type TimeoutOptions } from "./producer/producer.ts";
+export type { Partitioner, PartitionerFunction, PartitionerType } from "./producer/partitioners.ts";
+export {
+  type ProduceOptions,
+  Producer,
+  type SendBatchOptions,
+  type SendOptions,
+  type TimeoutOptions,
+} from "./producer/producer.ts";
 export type { BatchPreview } from "./producer/producer-batch-manager.ts";
 export { type ProducerRecord, type RecordHeaders, RecordMetadata } from "./producer/record.ts";
 export * from "./producer/serializers.ts";

@@ -10,6 +10,7 @@ export interface KafkaErrorOptions {
   /** Where the code's own answer in the error table does not fit this case. */
   readonly retriable?: boolean;
   readonly persisted?: Persisted;
+  readonly attempts?: number;
 }
 
 /**
@@ -22,12 +23,15 @@ export class KafkaError extends Error {
   readonly code: ErrorCode;
   readonly retriable: boolean;
   readonly persisted: Persisted;
+  /** Requests that carried the record that failed; 0 where none did, and where no record failed. */
+  readonly attempts: number;
 
   constructor(code: ErrorCode, message: string, options: KafkaErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retriable = options.retriable ?? errorByCode(code).retriable;
     this.persisted = options.persisted ?? "no";
+    this.attempts = options.attempts ?? 0;
   }
 }
 

@@ -18,7 +18,7 @@ export interface CallbackStats {
   readonly inUse: number;
   readonly created: number;
   readonly reused: number;
-  /** Reused of all that were handed out; 0 before the first. */
+  /** How often each that was created has been used again, on average: reused / created; 0 before the first. */
   readonly reuseRatio: number;
 }
 
@@ -64,13 +64,12 @@ export class CallbackManager {
   }
 
   getStats(): CallbackStats {
-    const handedOut = this.#created + this.#reused;
     return {
       available: this.#free.length,
       inUse: this.#inUse,
       created: this.#created,
       reused: this.#reused,
-      reuseRatio: handedOut === 0 ? 0 : this.#reused / handedOut,
+      reuseRatio: this.#created === 0 ? 0 : this.#reused / this.#created,
     };
   }
 

@@ -15,9 +15,11 @@ import { compressionTypes } from "@millrace/protocol";
 import { type ConfigOf, commonOptions } from "../common-options.ts";
 import type { CircuitBreakerConfig } from "./circuit-breaker.ts";
 import {
+  type Partitioner,
+  type PartitionerAlias,
   type PartitionerFunction,
-  type PartitionerObject,
   type PartitionerType,
+  partitionerAliases,
   partitionerTypes,
 } from "./partitioners.ts";
 import { bytesSerializer, jsonSerializer, type Serializer, stringSerializer } from "./serializers.ts";
@@ -63,7 +65,7 @@ function serializer(part: "key" | "value"): Option<Serializer | null> {
   };
 }
 
-type PartitionerOption = PartitionerType | PartitionerFunction | PartitionerObject;
+type PartitionerOption = PartitionerType | PartitionerFunction | Partitioner;
 
 const partitionerType: Option<PartitionerOption> = {
   default: "default",
@@ -72,7 +74,7 @@ const partitionerType: Option<PartitionerOption> = {
   typeName: `${partitionerTypes.join(" | ")} | a function or an object with partition()`,
   doc: "Chooses the partition of a record that names none. default: as Java does, murmur2 of the key, and without a key the uniform sticky choice of KIP-794.",
   check(value) {
-    const type = partitionerTypes.find((name) => name === value);
+    const type = partitionerTypes.find((name) => name === value) ?? partitionerAliases.get(value);
     if (type !== undefined) return type;
     if (typeof value === "function") return value as PartitionerFunction; // a function's parameters cannot be seen
     if (isPartitioner(value)) return value;
@@ -81,7 +83,7 @@ const partitionerType: Option<PartitionerOption> = {
   parse: (text) => text,
 };
 
-function isPartitioner(value: unknown): value is PartitionerObject {
+function isPartitioner(value: unknown): value is Partitioner {
   return typeof value === "object" && value !== null && "partition" in value && typeof value.partition === "function";
 }
 
@@ -215,9 +217,9 @@ export type ProducerConfig = Omit<ConfigOf<ProducerOptions>, Loosened> & {
   readonly keySerializer?: SerializerName | Serializer<any> | null;
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly valueSerializer?: SerializerName | Serializer<any> | null;
-  readonly partitionerType?: PartitionerOption;
+  readonly partitionerType?: PartitionerOption | PartitionerAlias;
   /** Another name of partitionerType. */
-  readonly partitioner?: PartitionerOption;
+  readonly partitioner?: PartitionerOption | PartitionerAlias;
   /** Another name of retries. */
   readonly maxRetries?: number;
   /** Another name of maxInFlight. */

@@ -26,7 +26,7 @@ export type PartitionerFunction = (
 ) => number;
 
 /** A partitioner with state of its own. */
-export interface PartitionerObject {
+export interface Partitioner {
   partition: PartitionerFunction;
 }
 
@@ -41,6 +41,16 @@ export const partitionerTypes = [
   "murmur2_random",
 ] as const;
 export type PartitionerType = (typeof partitionerTypes)[number];
+
+/** The names that have two words, in JavaScript's spelling. */
+export type PartitionerAlias = "keyHash" | "roundRobin" | "consistentRandom" | "murmur2Random";
+
+export const partitionerAliases: ReadonlyMap<unknown, PartitionerType> = new Map<PartitionerAlias, PartitionerType>([
+  ["keyHash", "key_hash"],
+  ["roundRobin", "round_robin"],
+  ["consistentRandom", "consistent_random"],
+  ["murmur2Random", "murmur2_random"],
+]);
 
 /** The answer of a partitioner that leaves the choice to the sticky one: records gather in one partition's batch. */
 export const STICKY = -1;
@@ -57,7 +67,7 @@ export interface BoundPartitioner {
 }
 
 export function bindPartitioner(
-  given: PartitionerType | PartitionerFunction | PartitionerObject,
+  given: PartitionerType | PartitionerFunction | Partitioner,
   random: Random,
 ): BoundPartitioner {
   if (typeof given === "function") return customPartitioner(given);

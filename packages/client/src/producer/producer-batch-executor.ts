@@ -232,7 +232,7 @@ export class ProducerBatchExecutor {
     while (link.inFlightCount < this.#options.maxInFlight && link.listed.length > 0) {
       const request = this.#collect(link);
       if (request.length === 0) return;
-      this.#executeBatches(link, connection, request);
+      this.#executeBatch(link, connection, request);
     }
   }
 
@@ -335,7 +335,8 @@ export class ProducerBatchExecutor {
     batch.stampWith(queue.sequence.take(batch.recordCount));
   }
 
-  #executeBatches(link: BrokerLink, connection: Connection, request: readonly BatchInRequest[]): void {
+  /** One request with a batch of each partition; the documents' name. */
+  #executeBatch(link: BrokerLink, connection: Connection, request: readonly BatchInRequest[]): void {
     const { acks, requestTimeoutMs } = this.#options;
     const { counters, events, clock } = this.#parts;
     link.inFlightCount += 1;
@@ -532,11 +533,10 @@ export class ProducerBatchExecutor {
     if (!batch.isSettled) this.#countFailed(batch, error);
     batch.fail((index) => {
       const own = recordErrors.find((entry) => entry.batchIndex === index);
-      if (own === undefined) return recordErrors.length === 0 ? shared : rejectedWithOthers(batch, error);
-      return new KafkaError(
-        error.code,
-        `record for ${batch.topic}-${batch.partition}: ${own.batchIndexErrorMessage ?? error.message}`,
-      );
+      if (own === undefined)
+        return recordErrors.length === 0 ? shared : outcomeError(rejectedWithOthers(batch, error), batch, persisted);
+      const message = `record for ${batch.topic}-${batch.partition}: ${own.batchIndexErrorMessage ?? error.message}`;
+      return outcomeError(new KafkaError(error.code, message, { cause: error }), batch, persisted);
     });
     batch.release({ isReusable: !wasInFlight || !batch.isOutcomeUnknown });
     this.#goOn(queue);

@@ -333,16 +333,22 @@ export class ProducerBatchManager {
     this.#topics.get(batch.topic)?.ratios.distrust(codecId);
   }
 
-  /** Seals every open batch. The sealed ones of all partitions, oldest first in each; the documents' name. */
+  /** Seals every open batch. All batches without a fate, oldest first in each partition; the documents' name. */
   createBatches(): MessageBatch[] {
     const batches: MessageBatch[] = [];
     for (const topic of this.#topics.values()) {
       for (const queue of topic.allQueues) {
         this.sealOpen(queue);
-        batches.push(...queue.sealed);
+        batches.push(...queue.batches());
       }
     }
     return batches;
+  }
+
+  /** `createBatches`, once all that wait for memory now have been let in or have failed; the documents' name. */
+  async flushBuffer(): Promise<MessageBatch[]> {
+    await this.#waiting.whenAdmitted();
+    return this.createBatches();
   }
 
   #seal(topic: TopicQueues, queue: PartitionQueue, open: OpenBatch): void {
@@ -409,11 +415,6 @@ export class ProducerBatchManager {
       }
     }
     return previews;
-  }
-
-  /** Resolves once all that wait for memory now have been buffered or failed. */
-  whenAdmitted(): Promise<void> {
-    return this.#waiting.whenAdmitted();
   }
 
   /** Fails all that wait for memory. Returns how many. */

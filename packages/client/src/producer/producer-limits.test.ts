@@ -251,3 +251,20 @@ test("close in the middle of a backoff leaves no timer behind", async () => {
   await assertFailure(sent, "CLOSED", "no");
   assert.equal(clock.pendingCount, 0);
 });
+
+test("a record given to produce is taken back by its signal too, before and after it was buffered", async () => {
+  await warm({ maxInFlight: 1 });
+  log.plan({ kind: "hold" });
+  const sent = sendAll(1, () => "in flight");
+  await clock.advance(1);
+  const abort = new AbortController();
+
+  const delivery = await soon(producer.produce({ topic: "orders", value: "taken back" }, { signal: abort.signal }));
+  abort.abort();
+  await assertFailure(delivery.acknowledged, "ABORTED", "no");
+  await assertFailure(producer.produce({ topic: "orders", value: "v" }, { signal: abort.signal }), "ABORTED", "no");
+  log.release();
+  await soon(Promise.all(sent));
+
+  assert.deepEqual(log.values("orders-0"), ["first", "in flight"]);
+});

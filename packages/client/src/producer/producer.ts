@@ -22,10 +22,12 @@ import { RecordSerializer, type SerializedRecord, withOwnKey } from "./record-se
 import { createRecordWritable } from "./record-writable.ts";
 import type { TopicQueues } from "./topic-queues.ts";
 
-export interface SendOptions extends UserCallbacks {
-  /** Takes the record back, as long as it is not on its way; the send then rejects with ABORTED. */
+export interface ProduceOptions {
+  /** Takes the record back, as long as it is not on its way; it then fails with ABORTED. */
   readonly signal?: AbortSignal | undefined;
 }
+
+export interface SendOptions extends ProduceOptions, UserCallbacks {}
 
 export interface SendBatchOptions {
   /** Instead of the producer's own. */
@@ -170,20 +172,33 @@ export class Producer {
     const { promise, resolve, reject } = createDeferred<RecordMetadata>();
     if (options.onError !== undefined) promise.catch(() => {});
     const completion = this.#callbacks.getCallback(options, (outcome) => {
-      signal?.removeEventListener("abort", onAbort);
+      unwatch();
       if (outcome instanceof RecordMetadata) resolve(outcome);
       else reject(outcome);
     });
-    const onAbort = () => {
-      if (this.#withdraw(record.topic, completion)) completion.fail(abortedError(record, signal));
-    };
-    if (signal?.aborted === true) {
-      completion.fail(abortedError(record, signal));
-      return promise;
-    }
-    signal?.addEventListener("abort", onAbort, { once: true });
-    this.#accept(record, completion, 0, this.#codecId, null);
+    const unwatch = this.#watch(signal, record, completion);
+    this.#acceptUnlessAborted(signal, record, completion, null);
     return promise;
+  }
+
+  #acceptUnlessAborted(
+    signal: AbortSignal | undefined,
+    record: ProducerRecord,
+    completion: Completion,
+    onBuffered: (() => void) | null,
+  ): void {
+    if (signal?.aborted === true) completion.fail(abortedError(record, signal), 0);
+    else this.#accept(record, completion, 0, this.#codecId, onBuffered);
+  }
+
+  /** Takes the record back once the signal says so, if it is not on its way by then. Returns what ends the watch. */
+  #watch(signal: AbortSignal | undefined, record: ProducerRecord, completion: Completion): () => void {
+    if (signal === undefined) return noop;
+    const onAbort = () => {
+      if (this.#withdraw(record.topic, completion)) completion.fail(abortedError(record, signal), 0);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    return () => signal.removeEventListener("abort", onAbort);
   }
 
   #withdraw(topic: string, completion: Completion): boolean {
@@ -203,28 +218,36 @@ export class Producer {
   /**
    * Buffers one record. Resolves, once it is buffered, with a Delivery that tells its fate; rejects if it never will be.
    */
-  produce(record: ProducerRecord): Promise<Delivery> {
+  produce(record: ProducerRecord, { signal }: ProduceOptions = {}): Promise<Delivery> {
     return new Promise((resolve, reject) => {
       const delivery = new Delivery();
       let isBuffered = false;
       const completion: Completion = {
-        succeed: (receipt, index) => delivery.succeed(receipt, index),
-        fail: (error) => (isBuffered ? delivery.fail(error) : reject(error)),
+        succeed(receipt, index) {
+          unwatch();
+          delivery.succeed(receipt, index);
+        },
+        fail(error) {
+          unwatch();
+          if (isBuffered) delivery.fail(error);
+          else reject(error);
+        },
       };
+      const unwatch = this.#watch(signal, record, completion);
       const onBuffered = () => {
         isBuffered = true;
         resolve(delivery);
       };
-      this.#accept(record, completion, 0, this.#codecId, onBuffered);
+      this.#acceptUnlessAborted(signal, record, completion, onBuffered);
     });
   }
 
   /** As `send`, but null instead of waiting when the buffer is full. */
-  trySend(record: ProducerRecord): Promise<RecordMetadata> | null {
+  trySend(record: ProducerRecord, options?: SendOptions): Promise<RecordMetadata> | null {
     if (this.#manager.isBlocked || this.#manager.bufferBytes + this.#options.batchSize > this.#options.bufferMemory) {
       return null;
     }
-    return this.send(record);
+    return this.send(record, options);
   }
 
   /**
@@ -464,24 +487,19 @@ export class Producer {
    * Rejects with KafkaError TIMED_OUT after timeoutMs; what is under way goes on.
    */
   async flush(options: TimeoutOptions = {}): Promise<void> {
-    if (!(await this.#within(this.#flushBuffer(), options.timeoutMs))) {
+    if (!(await this.#within(this.#settleAll(), options.timeoutMs))) {
       const message = `flush: ${this.pendingCount} records are still pending after ${options.timeoutMs} ms`;
       throw new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
     }
   }
 
-  async #flushBuffer(): Promise<void> {
+  async #settleAll(): Promise<void> {
     await Promise.all(Array.from(this.#preparing.values(), ({ done }) => done));
     while (this.#serializing.size > 0) await this.#serialized;
     this.#hurryAll();
-    await this.#manager.whenAdmitted();
-    const batches: Promise<void>[] = [];
-    for (const queue of [...this.#timeouts.watched]) {
-      this.#manager.sealOpen(queue);
-      for (const batch of queue.batches()) batches.push(new Promise((resolve) => batch.onSettled(resolve)));
-      this.#executor.wake(queue);
-    }
-    await Promise.all(batches);
+    const batches = await this.#manager.flushBuffer();
+    for (const queue of [...this.#timeouts.watched]) this.#executor.wake(queue);
+    await Promise.all(batches.map((batch) => new Promise<void>((resolve) => batch.onSettled(resolve))));
   }
 
   /** True if the promise resolved in time; false after timeoutMs. */
@@ -525,7 +543,7 @@ export class Producer {
   }
 
   async #close(timeoutMs: number | undefined): Promise<void> {
-    const isFlushed = await this.#within(this.#flushBuffer(), timeoutMs);
+    const isFlushed = await this.#within(this.#settleAll(), timeoutMs);
     const givenUpCount = this.#purge(new ClosedError("send"), { includeInFlight: true });
     this.#executor.close();
     this.#manager.close();
@@ -589,6 +607,8 @@ export class Producer {
 function failRun(run: RecordRun, error: KafkaError): void {
   for (let index = 0; index < run.recordCount; index++) run.completion.fail(error, index);
 }
+
+function noop(): void {}
 
 function abortedError(record: ProducerRecord, signal: AbortSignal | undefined): KafkaError {
   const options = { cause: signal?.reason };

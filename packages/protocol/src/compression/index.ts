@@ -12,6 +12,15 @@ export const compressionTypes = ["none", "gzip", "snappy", "lz4", "zstd"] as con
 
 export type CompressionType = (typeof compressionTypes)[number];
 
+/** The same by the names that the DistributedLog document gives them: `CompressionType.GZIP` is "gzip". */
+export const CompressionType = {
+  NONE: "none",
+  GZIP: "gzip",
+  SNAPPY: "snappy",
+  LZ4: "lz4",
+  ZSTD: "zstd",
+} as const satisfies Record<string, CompressionType>;
+
 /** The type with this number in a batch's attributes; null if there is none. */
 export function compressionById(id: number): CompressionType | null {
   return compressionTypes[id] ?? null;
