@@ -20,6 +20,7 @@ import { idempotencyKeyOf, produceOnce } from "./idempotency/idempotent-produce.
 import { inflateBody } from "./inflate.ts";
 import { Type } from "./json-schema.ts";
 import { BodyStream } from "./limits/body-stream.ts";
+import type { Intake } from "./limits/intake.ts";
 import type { GatewayOptions } from "./options.ts";
 import { isLinesBody, isRawBody, readProduceRequest, readRecords, SHORT_LINES_BYTES } from "./produce-request.ts";
 import { causeOf, type ProduceAnswer, produceAnswer } from "./produce-response.ts";
@@ -180,8 +181,7 @@ async function handleProduceBatch(
   const idempotencyKey = idempotencyKeyOf(request);
   if (idempotencyKey !== null && settings.isEach) throw notTogether();
   const body = await readBody(request, query, settings, options.inflatedLimitBytes);
-  // What a body became is held beside what came.
-  if (Buffer.isBuffer(body) && body !== request.body) intake.receive(intake.shareOf(request.raw), body.length);
+  if (Buffer.isBuffer(body)) holdWhole(intake, request, body);
   if (!Buffer.isBuffer(body)) {
     const producer = createProducerContext(context, topic, settings, partitionCount, { codecs, receivedAtMs, trace });
     return produceStream(context, topic, settings, producer, request).answer(body, reply);
@@ -200,6 +200,13 @@ async function handleProduceBatch(
   return sendAccepted(await context.asyncRequests.accept(produce, request.principal.id, records), reply);
 }
 
+/** What a body became is held beside what came; a stream is held as what it became alone. */
+function holdWhole(intake: Intake, { raw, body: came }: FastifyRequest, body: Buffer): void {
+  if (body === came) return;
+  const share = intake.shareOf(raw);
+  intake.resize(share, body.length + (Buffer.isBuffer(came) ? came.length : 0));
+}
+
 /** The body; or, where it is longer than it needs to be held, what it consists of. */
 async function readBody(
   request: FastifyRequest,
@@ -214,7 +221,7 @@ async function readBody(
   if (body instanceof BodyStream)
     return isWhole ? body.readWhole(encoding) : readLines(body, encoding, settings.isEach);
   const whole = await inflateBody(body, encoding, limitBytes);
-  return settings.isEach && !isWhole ? inPieces([whole]) : whole;
+  return settings.isEach && !isWhole ? inOnePiece(whole) : whole;
 }
 
 /** A body that turns out to be short is answered as the envelope is. */
@@ -228,15 +235,27 @@ async function readLines(
   const first: Buffer[] = [];
   for (let sizeBytes = 0; sizeBytes <= SHORT_LINES_BYTES; sizeBytes += first.at(-1)?.length ?? 0) {
     const next = await chunks.next();
-    if (next.done === true) return Buffer.concat(first);
+    if (next.done === true) {
+      body.release(sizeBytes);
+      return Buffer.concat(first);
+    }
+    body.keep(next.value.length);
     first.push(next.value);
   }
-  return inPieces(first, chunks);
+  return goOn(body, first, chunks);
 }
 
-async function* inPieces(first: readonly Buffer[], rest?: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
-  yield* first;
-  if (rest !== undefined) yield* rest;
+/** The pieces that were read already, and all that follow. */
+async function* goOn(body: BodyStream, first: Buffer[], chunks: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  for (let next = first.shift(); next !== undefined; next = first.shift()) {
+    yield next;
+    body.release(next.length);
+  }
+  yield* chunks;
+}
+
+async function* inOnePiece(body: Buffer): AsyncGenerator<Buffer> {
+  yield body;
 }
 
 function produceStream(
@@ -256,9 +275,7 @@ function produceStream(
     lineLimitBytes: options.bodyLimitBytes,
     schedule: (delayMs, callback) => options.clock.schedule(delayMs, callback, { background: true }),
     onRecords: (storedCount, failedCount) => metrics.recordsAnswered(topic, storedCount, failedCount),
-    onBreakOff: () => {
-      if (body instanceof BodyStream) body.abandon();
-    },
+    source: body instanceof BodyStream ? body : null,
   });
 }
 

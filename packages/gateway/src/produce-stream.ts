@@ -4,6 +4,7 @@ import { PassThrough } from "node:stream";
 import type { FastifyReply } from "fastify";
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { type ErrorAnswer, errorAnswer, RequestError } from "./errors.ts";
+import type { BodyStream } from "./limits/body-stream.ts";
 import type { Intake } from "./limits/intake.ts";
 import { scanLineBlock } from "./produce-body.ts";
 import { causeOf, failedEntry, failedStatus, outcomeEntry } from "./produce-response.ts";
@@ -22,6 +23,7 @@ const UNREAD_LIMIT_BYTES = 1024 * 1024;
 const LINGER_MS = 5_000;
 
 const NEWLINE = 0x0a;
+const EMPTY = Buffer.alloc(0);
 
 export interface ProduceStreamParts {
   readonly topic: string;
@@ -32,8 +34,8 @@ export interface ProduceStreamParts {
   /** Longest line. */
   readonly lineLimitBytes: number;
   readonly schedule: (delayMs: number, callback: () => void) => void;
-  /** Told when the answer needs no more of the body. */
-  readonly onBreakOff: () => void;
+  /** Where the pieces come from; null for a body that is held whole already. */
+  readonly source: Pick<BodyStream, "keep" | "release" | "pause" | "abandon"> | null;
   readonly onRecords: (storedCount: number, failedCount: number) => void;
 }
 
@@ -82,7 +84,7 @@ export class ProduceStream {
     if (!this.#parts.settings.isEach) {
       const failure = await failureOf(this.#consume(chunks));
       await this.#tail;
-      if (failure !== null || this.#isOver) this.#parts.onBreakOff();
+      if (failure !== null || this.#isOver) this.#parts.source?.abandon();
       return this.#sendSummary(failure, reply);
     }
     const results = new PassThrough();
@@ -90,7 +92,7 @@ export class ProduceStream {
     this.#reply = reply;
     const failure = await failureOf(this.#takeFirst(chunks));
     if (failure !== null && this.#recordCount === 0) {
-      this.#parts.onBreakOff();
+      this.#parts.source?.abandon();
       throw failure;
     }
     void this.#answerEach(results, failure === null ? failureOf(this.#consume(chunks)) : Promise.resolve(failure));
@@ -115,7 +117,7 @@ export class ProduceStream {
     results.on("error", () => {});
     const failure = await ended;
     await this.#tail;
-    if (failure !== null || this.#isOver) this.#parts.onBreakOff();
+    if (failure !== null || this.#isOver) this.#parts.source?.abandon();
     const last = this.#lastLine(failure);
     results.end(last === null ? undefined : `${last}\n`);
     if (this.#isCutOff) this.#parts.schedule(LINGER_MS, () => this.#reply?.raw.destroy());
@@ -131,10 +133,7 @@ export class ProduceStream {
 
   /** The last line, where nothing ends it. */
   async #takeRest(): Promise<void> {
-    const last = Buffer.concat(this.#rest);
-    this.#rest = [];
-    this.#restBytes = 0;
-    await this.#send(last);
+    await this.#send(this.#withRest(EMPTY));
   }
 
   get #isOver(): boolean {
@@ -148,15 +147,23 @@ export class ProduceStream {
       this.#keep(chunk);
       return;
     }
-    const whole = chunk.subarray(0, end);
-    const block = this.#restBytes === 0 ? whole : Buffer.concat([...this.#rest, whole]);
-    this.#rest = [];
-    this.#restBytes = 0;
+    const block = this.#withRest(chunk.subarray(0, end));
     if (end < chunk.length) this.#keep(chunk.subarray(end));
     await this.#send(block);
   }
 
+  /** These bytes, behind those that were kept of their line. */
+  #withRest(bytes: Buffer): Buffer {
+    if (this.#restBytes === 0) return bytes;
+    const whole = Buffer.concat([...this.#rest, bytes]);
+    this.#parts.source?.release(this.#restBytes);
+    this.#rest = [];
+    this.#restBytes = 0;
+    return whole;
+  }
+
   #keep(chunk: Buffer): void {
+    this.#parts.source?.keep(chunk.length);
     this.#rest.push(chunk);
     this.#restBytes += chunk.length;
     if (this.#restBytes <= this.#parts.lineLimitBytes) return;
@@ -175,6 +182,7 @@ export class ProduceStream {
     }
     this.#lineCount += countLines(lines);
     while (this.#inFlightBytes > WINDOW_BYTES) {
+      this.#parts.source?.pause();
       await new Promise<void>((resolve) => {
         this.#onRoom = resolve;
       });

@@ -63,8 +63,9 @@ export class BodyReader {
   /** The body in pieces. onBytes: told of each that came. */
   stream(request: RawRequest, payload: RequestPayload, onBytes: (sizeBytes: number) => void): BodyStream {
     this.#waiting.get(request)?.writeContinue();
-    const { clock, limitBytes, timeoutMs } = this.#parts;
-    return new BodyStream({ payload, clock, timeoutMs, limitBytes, onBytes });
+    const { clock, limitBytes, timeoutMs, intake } = this.#parts;
+    const share = intake.shareOf(request);
+    return new BodyStream({ payload, clock, timeoutMs, limitBytes, onBytes, intake, share });
   }
 
   /**

@@ -5,6 +5,7 @@ import zlib from "node:zlib";
 import { type Clock, createDeferred } from "@millrace/base";
 import { RequestError } from "../errors.ts";
 import { inflateBody, unsupportedEncoding } from "../inflate.ts";
+import type { Intake, Share } from "./intake.ts";
 
 /**
  * A body may grow to this many times its size when it is inflated, once that is more than a whole body may have. Logs
@@ -20,6 +21,9 @@ const EMPTY = Buffer.alloc(0);
 export interface BodyStreamParts {
   readonly payload: Readable;
   readonly clock: Clock;
+  readonly intake: Intake;
+  /** The request's, on which counts what is kept of the body. */
+  readonly share: Share;
   /** Longest silence. */
   readonly timeoutMs: number;
   /** Largest body that is taken whole. */
@@ -31,6 +35,8 @@ export interface BodyStreamParts {
 export class BodyStream {
   readonly #parts: BodyStreamParts;
   #receivedBytes = 0;
+  /** Ends the wait for more, where others needed the room of what is kept. */
+  #giveUp: ((error: RequestError) => void) | null = null;
   #iterator: AsyncIterator<Buffer> | null = null;
 
   constructor(parts: BodyStreamParts) {
@@ -60,6 +66,26 @@ export class BodyStream {
     return inflateBody(await this.#whole(), encoding, this.#parts.limitBytes);
   }
 
+  /**
+   * Some of a piece is kept until more has come: of all bodies together there is room for so much only.
+   *
+   * Throws RequestError OVERLOADED. Where others need the room and no more comes, `chunks` ends with UPLOAD_STALLED.
+   */
+  keep(sizeBytes: number): void {
+    this.#parts.intake.receivePart(this.#parts.share, sizeBytes, (error) => this.#giveUp?.(error));
+  }
+
+  /** So much less is kept. */
+  release(sizeBytes: number): void {
+    const { intake, share } = this.#parts;
+    intake.resize(share, Math.max(0, share.sizeBytes - sizeBytes));
+  }
+
+  /** For now it is not the sender who is waited for. */
+  pause(): void {
+    this.#parts.intake.complete(this.#parts.share);
+  }
+
   /** Throws the rest away, for a while; then the connection. */
   abandon(): void {
     const { payload, clock } = this.#parts;
@@ -74,11 +100,13 @@ export class BodyStream {
   async #whole(): Promise<Buffer> {
     const chunks: Buffer[] = [];
     for await (const chunk of this.#received()) {
+      this.keep(chunk.length);
       chunks.push(chunk);
       if (this.#receivedBytes > this.#parts.limitBytes) {
         throw new RequestError("BODY_TOO_LARGE", `the body is larger than ${this.#parts.limitBytes} bytes`);
       }
     }
+    this.pause();
     return chunks.length === 1 ? (chunks[0] ?? EMPTY) : Buffer.concat(chunks);
   }
 
@@ -122,6 +150,7 @@ export class BodyStream {
   #within<T>(promise: Promise<T>): Promise<T> {
     const { clock, timeoutMs } = this.#parts;
     const { promise: outcome, resolve, reject } = createDeferred<T>();
+    this.#giveUp = reject;
     const timer = clock.schedule(timeoutMs, () =>
       reject(new RequestError("REQUEST_INCOMPLETE", `no more of the body came for ${timeoutMs} ms`)),
     );

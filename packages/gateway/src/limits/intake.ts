@@ -31,6 +31,7 @@ export interface Share {
 
 export class Intake {
   readonly #parts: IntakeParts;
+  readonly #uploadsLimitBytes: number;
   /** Uploads that go on, the one that has been silent for longest first. */
   readonly #uploads = new Set<Share>();
   readonly #shares = new WeakMap<object, Share>();
@@ -41,6 +42,7 @@ export class Intake {
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#uploadsLimitBytes = Math.floor(parts.limitBytes * UPLOADS_SHARE);
   }
 
   get sizeBytes(): number {
@@ -53,7 +55,12 @@ export class Intake {
 
   /** Share of the room that is taken, 0 to 1, where there is least. */
   get fill(): number {
-    return Math.max(this.#sizeBytes / this.#parts.limitBytes, this.#requestCount / this.#parts.requestLimit);
+    const { limitBytes, requestLimit } = this.#parts;
+    return Math.max(
+      this.#sizeBytes / limitBytes,
+      this.#uploadsBytes / this.#uploadsLimitBytes,
+      this.#requestCount / requestLimit,
+    );
   }
 
   /** The share of a request, known by any object that stands for it. */
@@ -75,16 +82,14 @@ export class Intake {
    */
   receive(share: Share, sizeBytes: number): void {
     this.complete(share);
-    const { limitBytes } = this.#parts;
-    while (this.#sizeBytes + sizeBytes > limitBytes && this.#evictStalled(share));
-    if (this.#sizeBytes + sizeBytes > limitBytes) throw overloaded("bytes of requests", limitBytes);
+    this.#makeRoom(share, sizeBytes);
     this.#count(share, sizeBytes);
   }
 
   /** Counts bytes with more to come. evict: ends the upload. Throws RequestError OVERLOADED as `receive` does. */
   receivePart(share: Share, sizeBytes: number, evict: (error: RequestError) => void): void {
     const { clock, limitBytes } = this.#parts;
-    const uploadsLimitBytes = Math.floor(limitBytes * UPLOADS_SHARE);
+    const uploadsLimitBytes = this.#uploadsLimitBytes;
     const isRoom = () =>
       this.#uploadsBytes + sizeBytes <= uploadsLimitBytes && this.#sizeBytes + sizeBytes <= limitBytes;
     while (!isRoom() && this.#evictStalled(share));
@@ -98,7 +103,15 @@ export class Intake {
     share.lastByteMs = clock.nowMs();
   }
 
-  /** No more of it will come. */
+  /** What is held for a request is another amount now. Throws RequestError OVERLOADED if it is more, and there is no room. */
+  resize(share: Share, sizeBytes: number): void {
+    const grownBytes = sizeBytes - share.sizeBytes;
+    if (grownBytes > 0) this.#makeRoom(share, grownBytes);
+    if (this.#uploads.has(share)) this.#uploadsBytes += grownBytes;
+    this.#count(share, grownBytes);
+  }
+
+  /** No more of it will come, or not before we ask for it. */
   complete(share: Share): void {
     if (this.#uploads.delete(share)) this.#uploadsBytes -= share.sizeBytes;
     share.evict = null;
@@ -118,6 +131,12 @@ export class Intake {
     if (share.isWorkedOn) this.#requestCount -= 1;
     share.sizeBytes = 0;
     share.isWorkedOn = false;
+  }
+
+  #makeRoom(share: Share, sizeBytes: number): void {
+    const { limitBytes } = this.#parts;
+    while (this.#sizeBytes + sizeBytes > limitBytes && this.#evictStalled(share));
+    if (this.#sizeBytes + sizeBytes > limitBytes) throw overloaded("bytes of requests", limitBytes);
   }
 
   #count(share: Share, sizeBytes: number): void {

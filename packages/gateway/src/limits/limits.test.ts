@@ -61,6 +61,34 @@ suite("limits", { concurrency: false }, () => {
     upload.socket.destroy();
   });
 
+  for (const query of ["", "?async=true", "?results=each"]) {
+    test(`what is kept of a stream${query} whose sender falls silent counts, and makes way`, async () => {
+      await using gateway = await open({ bytesInFlightLimit: 120_000 });
+      const upload = await startLines(gateway, query, 88_000);
+      await waitUntil("it is held", async () => (await bytesInFlight(gateway)) >= 88_000);
+      const large = JSON.stringify({ records: [{ value: "x".repeat(50_000) }] });
+
+      await waitUntil("another one has its room", async () => (await produce(gateway, large)).status === 200);
+      await waitUntil("it was answered", () => upload.answer() !== "");
+
+      assert.match(upload.answer(), /^HTTP\/1\.1 408 [\s\S]*UPLOAD_STALLED/);
+      upload.socket.destroy();
+      await waitUntil("nothing is held", async () => (await bytesInFlight(gateway)) === 0);
+    });
+  }
+
+  test("lines that do not end are turned away when they have filled their part of the room", async () => {
+    await using gateway = await open({ bytesInFlightLimit: 1024 * 1024 });
+    const streams = await Promise.all(Array.from({ length: 30 }, () => startLines(gateway, "", 100_000)));
+
+    await waitUntil("most of them are answered", () => streams.filter(({ answer }) => answer() !== "").length >= 20);
+    const { status } = await produce(gateway);
+
+    assert.ok(streams.every(({ answer }) => answer() === "" || /^HTTP\/1\.1 (?:408|503) /.test(answer())));
+    assert.equal(status, 200);
+    for (const { socket } of streams) socket.destroy();
+  });
+
   test("where there is no room and nobody has stalled, a request is told to come back", async () => {
     await using gateway = await open({ bytesInFlightLimit: 10_000 });
     const large = JSON.stringify({ records: [{ value: "x".repeat(50_000) }] });
@@ -285,6 +313,14 @@ async function startUpload(gateway: Gateway, sizeBytes: number, sentBytes: numbe
   const client = await connectTo(gateway);
   const head = `POST ${PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${sizeBytes}\r\n\r\n`;
   client.socket.write(head + "x".repeat(sentBytes));
+  return client;
+}
+
+/** Begins a body of lines of any length, sends sentBytes of a line that does not end, and falls silent. */
+async function startLines(gateway: Gateway, query: string, sentBytes: number): Promise<Client> {
+  const client = await connectTo(gateway);
+  const head = `POST ${PATH}${query} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n`;
+  client.socket.write(`${head}${sentBytes.toString(16)}\r\n${" ".repeat(sentBytes)}\r\n`);
   return client;
 }
 
