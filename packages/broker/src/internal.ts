@@ -5,3 +5,5 @@ export * from "./log/log-manager.ts";
 export * from "./log/log-settings.ts";
 export * from "./log/partition-log.ts";
 export { type TopicSetting, topicSettings } from "./topic-settings.ts";
+export type { DataDirReport, PartitionReport, Problem, Severity } from "./verify/report.ts";
+export { verifyDataDir } from "./verify/verify-data-dir.ts";

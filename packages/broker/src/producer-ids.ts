@@ -5,7 +5,7 @@ import type { FileSystem } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import { readJson, writeJson } from "./json-file.ts";
 
-const FILE = "producer-ids.json";
+export const PRODUCER_IDS_FILE = "producer-ids.json";
 /** Ids taken from the disk at a time; a crash skips what is left of them. As many as Kafka takes. */
 const BLOCK_SIZE = 1000n;
 
@@ -18,13 +18,8 @@ export class ProducerIds {
   #growing: Promise<void> | null = null;
 
   static async open(fileSystem: FileSystem, dataDir: string): Promise<ProducerIds> {
-    const path = join(dataDir, FILE);
-    const found = await readJson(fileSystem, path);
-    const text = found === null ? "0" : found.nextProducerId;
-    if (typeof text !== "string" || !/^\d+$/.test(text)) {
-      throw new KafkaError("KAFKA_STORAGE_ERROR", `${path} is damaged: nextProducerId must be a text of digits`);
-    }
-    return new ProducerIds(fileSystem, path, BigInt(text));
+    const path = join(dataDir, PRODUCER_IDS_FILE);
+    return new ProducerIds(fileSystem, path, await readNextProducerId(fileSystem, path));
   }
 
   private constructor(fileSystem: FileSystem, path: string, firstFree: bigint) {
@@ -54,4 +49,12 @@ export class ProducerIds {
     }
     this.#blockEnd = end;
   }
+}
+
+/** The first id that was never given out. Rejects with KAFKA_STORAGE_ERROR if the file is damaged. */
+export async function readNextProducerId(fileSystem: FileSystem, path: string): Promise<bigint> {
+  const found = await readJson(fileSystem, path);
+  const text = found === null ? "0" : found.nextProducerId;
+  if (typeof text === "string" && /^\d+$/.test(text)) return BigInt(text);
+  throw new KafkaError("KAFKA_STORAGE_ERROR", `${path} is damaged: nextProducerId must be a text of digits`);
 }

@@ -25,12 +25,12 @@ const TOPICS_FILE_VERSION = 1;
 const PARALLEL_FOLDERS = 64;
 const MAX_NAME_LENGTH = 249;
 /** A folder on its way out: what is left of its name, and the id of the topic it belonged to. */
-const DELETED_FOLDER = /\.([A-Za-z0-9_-]{22})-delete$/;
+export const DELETED_FOLDER = /\.([A-Za-z0-9_-]{22})-delete$/;
 /** With the id and the suffix behind it, a folder's name stays within 255 bytes. */
 const DELETED_NAME_LENGTH = 200;
 
 /** What a topic is on disk. */
-interface TopicRecord {
+export interface TopicRecord {
   readonly name: string;
   readonly id: string;
   readonly partitions: number;
@@ -252,7 +252,7 @@ export class TopicManager {
   async #load(): Promise<void> {
     const { dataDir, fileSystem, logger } = this.#parts;
     const path = join(dataDir, TOPICS_FILE);
-    for (const record of readRecords(await readJson(fileSystem, path), path)) this.#remember(record);
+    for (const record of await readTopics(fileSystem, path)) this.#remember(record);
 
     const names = await fileSystem.list(dataDir);
     const unfinished = names.filter((name) => DELETED_FOLDER.test(name));
@@ -501,7 +501,9 @@ function storageError(what: string, cause: unknown): KafkaError {
   return new KafkaError("KAFKA_STORAGE_ERROR", `could not ${what}: ${reason}`, { cause });
 }
 
-function readRecords(file: Record<string, unknown> | null, path: string): TopicRecord[] {
+/** The topics of a data dir, none without a file. Rejects with KAFKA_STORAGE_ERROR if it is damaged, or not of this version. */
+export async function readTopics(fileSystem: FileSystem, path: string): Promise<TopicRecord[]> {
+  const file = await readJson(fileSystem, path);
   if (file === null) return [];
   const { version, topics } = file;
   if (version !== TOPICS_FILE_VERSION) {

@@ -41,7 +41,7 @@ test("the help of millrace and of a group of commands lists what there is", asyn
   const [whole, topics] = await Promise.all([runMillrace(["--help"]), runMillrace(["topics", "--help"])]);
 
   assert.match(whole.stdout.toString(), /^Examples:\n {2}millrace serve/);
-  for (const name of ["serve", "produce", "consume", "topics", "keys", "perf"]) {
+  for (const name of ["serve", "produce", "consume", "topics", "log", "keys", "perf"]) {
     assert.match(whole.stdout.toString(), new RegExp(`^ {2}${name} `, "m"));
   }
   for (const name of ["list", "create", "describe", "alter", "delete"]) {

@@ -33,6 +33,10 @@ export const millrace: CommandGroup = {
       summary: "list, create, describe, alter and delete topics",
       load: async () => (await import("./commands/topics.ts")).topicsCommands,
     },
+    log: {
+      summary: "check the files of a data dir that no broker uses",
+      load: async () => (await import("./commands/log.ts")).logCommands,
+    },
     keys: {
       summary: "create, list and revoke the API keys of a server",
       load: async () => (await import("./commands/keys.ts")).keysCommands,

@@ -258,7 +258,7 @@ async function nextEpoch(fileSystem: FileSystem, path: string): Promise<number> 
   return epoch;
 }
 
-interface PartitionOffset {
+export interface PartitionOffset {
   readonly topic: string;
   readonly partition: number;
   readonly offset: bigint;

@@ -9,7 +9,7 @@ import { OFFSET_ENTRY_BYTES, OffsetIndex } from "./offset-index.ts";
 import { TIME_ENTRY_BYTES, TimeIndex } from "./time-index.ts";
 
 /** An index entry's offset is 32 bits and relative to the base; Kafka reads it as signed. */
-const RELATIVE_OFFSET_LIMIT = 2 ** 31 - 1;
+export const RELATIVE_OFFSET_LIMIT = 2 ** 31 - 1;
 /** Read beyond what was asked for, because the index leads to a place some batches before it. */
 const LOOKUP_SLACK_BYTES = 16 * 1024;
 /** Fewer new entries are not worth three calls: recovery walks so many more batches instead. */
