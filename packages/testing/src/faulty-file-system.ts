@@ -5,6 +5,8 @@ import type { File, FileSystem, OpenMode } from "@millrace/base";
 export interface DiskFaults {
   /** Called before a write; may throw, or return how many bytes are taken of it. */
   onWrite?(path: string, sizeBytes: number): number | undefined | Promise<number | undefined>;
+  /** Called after a read of a part of a file, before its caller has it; may throw, or wait. */
+  onRead?(path: string): void | Promise<void>;
   /** Called before a file's sync; may throw, or wait. */
   onSync?(path: string): void | Promise<void>;
   onTruncate?(path: string): void;
@@ -31,7 +33,11 @@ export class FaultyFileSystem implements FileSystem {
     this.openCount += 1;
     const file = await this.#inner.open(path, mode);
     return {
-      read: (buffer, position) => file.read(buffer, position),
+      read: async (buffer, position) => {
+        const filledBytes = await file.read(buffer, position);
+        await this.faults.onRead?.(path);
+        return filledBytes;
+      },
       write: async (chunks, position) => {
         this.writeCount += 1;
         const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { DAY_MS, MemoryFileSystem, VirtualClock } from "@millrace/base";
+import { createDeferred, DAY_MS, MemoryFileSystem, VirtualClock } from "@millrace/base";
 import { type CompressionType, readBatchHeader, readRecords, splitBatches } from "@millrace/protocol";
-import { FaultyFileSystem, LogFixture, producerStamp } from "@millrace/testing";
+import { FaultyFileSystem, LogFixture, producerStamp, waitUntil } from "@millrace/testing";
 
 const NOW_MS = 1_800_000_000_000;
 /** Two or three batches a segment. */
@@ -197,6 +197,34 @@ describe("compaction", () => {
     await compact();
 
     assert.deepEqual(await contents(fixture), ["0:a=1", "1:a=2"]);
+  });
+
+  test("is not in the way of a read that began before it", async () => {
+    const { fixture, disk, append, compact } = await openCompacted({ segmentBytes: 60_000 });
+    await append(["a=old", "b=old"]);
+    await append(["c=1", `long=${"y".repeat(30_000)}`]);
+    await append(["a=new", "b=new"]);
+    const offset = 2n;
+    const firstRead = createDeferred<void>();
+    let isReading = false;
+    disk.faults.onRead = (path) => {
+      if (isReading || !path.endsWith("00.log")) return undefined;
+      isReading = true;
+      return firstRead.promise;
+    };
+
+    const reading = fixture.log.read(offset, 1000, { minOneBatch: true });
+    await waitUntil("the read is under way", () => isReading);
+    await append([`filler=${"x".repeat(55_000)}`], { producerId: -1n });
+    await compact();
+    firstRead.resolve();
+
+    const [batch] = await reading;
+    assert.ok(batch);
+    assert.deepEqual(
+      readRecords(batch).map(({ key }) => `${key}`),
+      ["c", "long"],
+    );
   });
 
   test("stops at a damaged batch and loses nothing", async () => {

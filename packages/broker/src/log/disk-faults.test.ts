@@ -9,7 +9,8 @@ const diskError = (code: string) => Object.assign(new Error(`${code}: the disk s
 
 async function openOnFaultyDisk(clock = new VirtualClock()) {
   const disk = new FaultyFileSystem(new MemoryFileSystem());
-  const fixture = await LogFixture.open({ fileSystem: disk, clock });
+  // The records are older than what the default keeps.
+  const fixture = await LogFixture.open({ fileSystem: disk, clock, settings: { retentionMs: -1 } });
   const appendAll = (values: readonly string[], firstSequence = 0) =>
     values.map((value, index) => fixture.append([value], { stamp: producerStamp(7n, firstSequence + index) }).flushed);
   return { disk, fixture, clock, appendAll };

@@ -1,6 +1,6 @@
 /** Read handles for all segments of a broker: the least recently used are closed when there are too many. */
 
-import type { File, FileSystem } from "@millrace/base";
+import { type File, type FileSystem, fileSystemError } from "@millrace/base";
 
 /** Whose file it is. It is told when its handle goes, to let go of what it keeps in memory for reading. */
 export interface HandleOwner {
@@ -20,6 +20,8 @@ export class FileHandles {
   readonly #limit: number;
   /** Oldest use first: a Map keeps the order in which its keys came. */
   readonly #handles = new Map<HandleOwner, CachedHandle>();
+  /** Owners whose files are gone. Another file may have the same name by now. */
+  readonly #retired = new WeakSet<HandleOwner>();
 
   constructor(fileSystem: FileSystem, limit: number) {
     this.#fileSystem = fileSystem;
@@ -30,8 +32,13 @@ export class FileHandles {
     return this.#handles.size;
   }
 
-  /** Fills the buffer from the position on, as far as the file goes; returns how many bytes there were. */
+  /**
+   * Fills the buffer from the position on, as far as the file goes; returns how many bytes there were.
+   *
+   * Rejects with the error of the system; ENOENT for an owner that is retired.
+   */
   async read(owner: HandleOwner, buffer: Buffer, position: number): Promise<number> {
+    if (this.#retired.has(owner)) throw fileSystemError("ENOENT", owner.logPath);
     const handle = this.#acquire(owner);
     try {
       const file = await handle.file;
@@ -41,8 +48,13 @@ export class FileHandles {
     }
   }
 
-  /** Forgets a file that is about to be removed or replaced. Reads in progress end as they began. */
-  evict(owner: HandleOwner): void {
+  /** Nothing more is read for an owner whose file is about to be removed or replaced. Reads in progress end as they began. */
+  retire(owner: HandleOwner): void {
+    this.#retired.add(owner);
+    this.#evict(owner);
+  }
+
+  #evict(owner: HandleOwner): void {
     const handle = this.#handles.get(owner);
     if (handle === undefined) return;
     this.#handles.delete(owner);
@@ -52,7 +64,7 @@ export class FileHandles {
   }
 
   close(): void {
-    for (const owner of [...this.#handles.keys()]) this.evict(owner);
+    for (const owner of [...this.#handles.keys()]) this.#evict(owner);
   }
 
   #acquire(owner: HandleOwner): CachedHandle {
@@ -82,7 +94,7 @@ export class FileHandles {
     if (this.#handles.size <= this.#limit) return;
     for (const [owner, handle] of this.#handles) {
       if (handle.userCount === 0) {
-        this.evict(owner);
+        this.#evict(owner);
         return;
       }
     }

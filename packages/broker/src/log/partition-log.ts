@@ -1,16 +1,7 @@
 /** The log of one partition: batches get their offsets, go to the disk together, and are read back. */
 
 import { assert, hasCode, type Timer } from "@millrace/base";
-import {
-  assignOffset,
-  type BatchHeader,
-  type DecodedRecord,
-  KafkaError,
-  loadCodec,
-  readBatchHeader,
-  readRecords,
-  setLogAppendTime,
-} from "@millrace/protocol";
+import { assignOffset, type BatchHeader, KafkaError, readBatchHeader, setLogAppendTime } from "@millrace/protocol";
 import type { ProducerBatch, ProducerEntry, ProducerState } from "../producer-state.ts";
 import { endOfBatches } from "./batch-scanner.ts";
 import { type AppendOrigin, validateBatch } from "./batch-validation.ts";
@@ -27,6 +18,7 @@ import { type RecoveredLog, recoverLog, replayProducers } from "./recovery.ts";
 import { countExpired, isExpired } from "./retention.ts";
 import { Segment, type SegmentContext } from "./segment.ts";
 import { TailCache } from "./tail-cache.ts";
+import { findNewest, findTimestamp, type RecordPosition, type SearchedLog } from "./time-lookup.ts";
 
 export interface PartitionLogOptions {
   readonly manager: LogManager;
@@ -63,11 +55,6 @@ export interface ReadOptions {
   readonly maxOffset?: bigint;
 }
 
-export interface RecordPosition {
-  readonly offset: bigint;
-  readonly timestamp: bigint;
-}
-
 /** Whether a log takes batches, and if not, why. All but "offline" pass by themselves. */
 type LogState =
   | "open"
@@ -90,8 +77,8 @@ const DONE = Promise.resolve();
 const ROOM_CHECK_MS = 1000;
 /** Free bytes, beside those that did not fit, at which writing is tried again. */
 const ROOM_MARGIN_BYTES = 64 * 1024;
-/** What one batch may decompress to when a timestamp is looked up in it. */
-const DECOMPRESSED_LIMIT_BYTES = 100 * 1024 * 1024;
+/** How often a read is tried whose files go away under it. */
+const READ_ATTEMPTS = 3;
 
 /**
  *     logStartOffset          highWatermark      writtenOffset       logEndOffset
@@ -362,7 +349,8 @@ export class PartitionLog implements ManagedLog {
       if (endOffset > this.#flusher.syncedOffset || this.hasFailed) return;
       await this.#exclusively(async () => {
         await this.#snapshots.write(endOffset, snapshot, true);
-        await segment.seal();
+        // Deleted in the meantime: its indexes would be files of nothing.
+        if (this.#segments.includes(segment)) await segment.seal();
       });
       this.#rolled = this.#rolled.filter((other) => other.segment !== segment);
     }
@@ -414,7 +402,7 @@ export class PartitionLog implements ManagedLog {
       ROOM_CHECK_MS,
       () => {
         this.#checkRoom(neededBytes).catch((error) => {
-          this.#manager.logger.warn({ log: this.#name, error }, "no free space known");
+          this.#manager.logger.warn({ log: this.#name, error }, "could not look for room on the disk");
           this.#waitForRoom(neededBytes);
         });
       },
@@ -425,7 +413,11 @@ export class PartitionLog implements ManagedLog {
   async #checkRoom(neededBytes: number): Promise<void> {
     const freeBytes = await this.#context.fileSystem.freeBytes(this.#context.directory);
     if (this.#isClosed || this.#state !== "waiting for room on the disk") return;
-    if (freeBytes < neededBytes + ROOM_MARGIN_BYTES) return this.#waitForRoom(neededBytes);
+    if (freeBytes < neededBytes + ROOM_MARGIN_BYTES) {
+      // What retention would delete at its next turn may be room enough.
+      await this.#deleteExpired(this.#manager.clock.timestampMs());
+      return this.#waitForRoom(neededBytes);
+    }
     this.#state = "open";
     this.#manager.logger.info({ log: this.#name, freeBytes }, "takes records again");
   }
@@ -456,16 +448,23 @@ export class PartitionLog implements ManagedLog {
     if (cachedFrom !== null && cachedFrom <= fromOffset) {
       return this.#tail.read(fromOffset, limitOffset, maxBytes, options.minOneBatch);
     }
-    try {
-      return await this.#readSegments(fromOffset, limitOffset, maxBytes, options.minOneBatch);
-    } catch (error) {
-      if (!hasCode(error, "ENOENT"))
-        throw error instanceof KafkaError ? error : this.#storageError("a read failed", error);
+    return this.#readFiles(() => {
+      this.#expectInRange(fromOffset);
+      return this.#readSegments(fromOffset, limitOffset, maxBytes, options.minOneBatch);
+    });
+  }
+
+  /** Reads what retention or compaction may remove meanwhile: once they are done, the segments are true again. */
+  async #readFiles<Result>(read: () => Promise<Result>): Promise<Result> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await read();
+      } catch (error) {
+        if (error instanceof KafkaError) throw error;
+        if (attempt === READ_ATTEMPTS || !hasCode(error, "ENOENT")) throw this.#storageError("a read failed", error);
+      }
+      await this.#maintenance;
     }
-    // Retention or compaction has removed the file in the meantime; once they are done, the segments are true again.
-    await this.#maintenance;
-    this.#expectInRange(fromOffset);
-    return this.#readSegments(fromOffset, limitOffset, maxBytes, options.minOneBatch);
   }
 
   #expectInRange(offset: bigint): void {
@@ -502,63 +501,17 @@ export class PartitionLog implements ManagedLog {
   }
 
   /** The first record that is as young as the timestamp or younger; null if none is. */
-  async offsetForTimestamp(timestampMs: bigint): Promise<RecordPosition | null> {
-    for (const segment of this.#segments) {
-      if ((await segment.newest()).timestamp < timestampMs) continue;
-      const fromOffset = larger(await segment.offsetBefore(timestampMs), this.#logStartOffset);
-      const found = await this.#firstSince(segment, fromOffset, timestampMs);
-      if (found !== null) return found;
-    }
-    return null;
-  }
-
-  async #firstSince(segment: Segment, fromOffset: bigint, timestampMs: bigint): Promise<RecordPosition | null> {
-    for (let nextOffset = fromOffset; ; ) {
-      const batch = await this.#firstBatch(segment, nextOffset, (header) => header.maxTimestamp >= timestampMs);
-      if (batch === null) return null;
-      const record = (await decodeRecords(batch)).find(
-        ({ timestamp, offset }) => timestamp >= timestampMs && offset >= this.#logStartOffset,
-      );
-      if (record !== undefined) return { offset: record.offset, timestamp: record.timestamp };
-      const header = readBatchHeader(batch);
-      nextOffset = header.baseOffset + BigInt(header.lastOffsetDelta) + 1n;
-    }
+  offsetForTimestamp(timestampMs: bigint): Promise<RecordPosition | null> {
+    return this.#readFiles(() => findTimestamp(this.#searched, timestampMs));
   }
 
   /** The record with the largest timestamp, the first of several; null if the log is empty. */
-  async maxTimestamp(): Promise<RecordPosition | null> {
-    let newest = { timestamp: -1n, offset: -1n };
-    let holder: Segment | null = null;
-    for (const segment of this.#segments) {
-      const candidate = await segment.newest();
-      if (candidate.offset < 0n || candidate.timestamp <= newest.timestamp) continue;
-      newest = candidate;
-      holder = segment;
-    }
-    if (holder === null) return null;
-    const { timestamp } = newest;
-    const batch = await this.#firstBatch(holder, holder.baseOffset, (header) => header.maxTimestamp >= timestamp);
-    const record =
-      batch === null ? undefined : (await decodeRecords(batch)).find((each) => each.timestamp >= timestamp);
-    return record === undefined ? null : { offset: record.offset, timestamp: record.timestamp };
+  maxTimestamp(): Promise<RecordPosition | null> {
+    return this.#readFiles(() => findNewest(this.#searched));
   }
 
-  /** The first batch that readers may see, from the offset on, with such a header. */
-  async #firstBatch(
-    segment: Segment,
-    fromOffset: bigint,
-    isWanted: (header: BatchHeader) => boolean,
-  ): Promise<Buffer | null> {
-    let found: { readonly position: number; readonly sizeBytes: number } | null = null;
-    await segment.scanFrom(fromOffset, (header, position) => {
-      if (header.baseOffset >= this.#highWatermark) return false;
-      if (!isWanted(header)) return true;
-      found = { position, sizeBytes: header.sizeBytes };
-      return false;
-    });
-    if (found === null) return null;
-    const { position, sizeBytes } = found;
-    return segment.readBatch(position, sizeBytes);
+  get #searched(): SearchedLog {
+    return { segments: this.#segments, logStartOffset: this.#logStartOffset, highWatermark: this.#highWatermark };
   }
 
   /** Where an epoch ended: a reader that read further reads what was cut off since. Source: KIP-320. */
@@ -577,17 +530,23 @@ export class PartitionLog implements ManagedLog {
   async enforceRetention(): Promise<void> {
     const nowMs = this.#manager.clock.timestampMs();
     this.#producers.expire(nowMs - this.#settings.producerIdExpirationMs);
-    if (this.#state !== "open") return;
-    await this.#rollIfOld(nowMs);
-    if (this.#settings.cleanupPolicy !== "compact") await this.#deleteExpired(nowMs);
-    if (this.#settings.cleanupPolicy !== "delete") await this.#compact(nowMs);
+    await this.#deleteExpired(nowMs);
+    if (this.#settings.cleanupPolicy !== "delete" && this.#state === "open") await this.#compact(nowMs);
   }
 
   async #deleteExpired(nowMs: number): Promise<void> {
+    if (!this.#mayDelete) return;
+    await this.#rollIfOld(nowMs);
+    if (this.#settings.cleanupPolicy === "compact") return;
     const segments = this.#segments;
     const count = await countExpired(segments, this.#settings, nowMs, this.#openedAtMs);
     const startOffset = segments[count]?.baseOffset;
     if (count > 0 && startOffset !== undefined) await this.#moveStart(startOffset);
+  }
+
+  /** A full disk is the time to delete; while the log is cut back its segments are not to be touched. */
+  get #mayDelete(): boolean {
+    return !this.#isClosed && (this.#state === "open" || this.#state === "waiting for room on the disk");
   }
 
   /** Leaves the last record of each key, if enough has been written since the last time. */
@@ -661,7 +620,7 @@ export class PartitionLog implements ManagedLog {
     const isOld =
       active.isOlderThan(segmentMs, this.#manager.clock.nowMs()) ||
       isExpired(await active.newest(), retentionMs, nowMs, this.#openedAtMs);
-    if (!isOld || this.#state !== "open" || active !== this.#activeSegment) return;
+    if (!isOld || !this.#mayDelete || active !== this.#activeSegment) return;
     this.#roll();
     this.#sealSoon();
   }
@@ -684,8 +643,16 @@ export class PartitionLog implements ManagedLog {
   async #moveStart(startOffset: bigint): Promise<void> {
     this.#logStartOffset = larger(this.#logStartOffset, startOffset);
     this.#epochs.truncateFromStart(this.#logStartOffset);
-    await this.#manager.saveLogStartOffsets();
+    const isWritten = await this.#manager.saveLogStartOffsets().then(
+      () => true,
+      (error) => {
+        if (!hasCode(error, "ENOSPC")) throw error;
+        return false;
+      },
+    );
     await this.#exclusively(() => this.#removeSegmentsBefore(startOffset));
+    // A full disk has room for it only now.
+    if (!isWritten) await this.#manager.saveLogStartOffsets();
   }
 
   async #removeSegmentsBefore(startOffset: bigint): Promise<void> {
@@ -783,9 +750,4 @@ function indexOfSegment(segments: readonly Segment[], offset: bigint): number {
     else high = middle - 1;
   }
   return low;
-}
-
-async function decodeRecords(batch: Buffer): Promise<DecodedRecord[]> {
-  await loadCodec(readBatchHeader(batch).compression);
-  return readRecords(batch, DECOMPRESSED_LIMIT_BYTES);
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { DAY_MS, HOUR_MS, VirtualClock } from "@millrace/base";
+import { createDeferred, DAY_MS, HOUR_MS, MemoryFileSystem, VirtualClock } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { LogFixture, numbered } from "@millrace/testing";
+import { FaultyFileSystem, LogFixture, numbered } from "@millrace/testing";
 import { countExcess, isExpired } from "./retention.ts";
 
 const NOW_MS = 1_800_000_000_000;
@@ -126,6 +126,55 @@ describe("a log", () => {
     assert.equal(fixture.log.logStartOffset, 6n);
     assert.deepEqual(await logFiles(fixture), ["00000000000000000006.log"]);
   });
+
+  test("leaves no files of a segment that is deleted before it was closed", async () => {
+    const disk = new FaultyFileSystem(new MemoryFileSystem());
+    const fixture = await LogFixture.open({ fileSystem: disk, settings: { segmentBytes: 250 } });
+    const closing = createDeferred<void>();
+    disk.faults.onWrite = async (path) =>
+      path.endsWith(".snapshot") ? closing.promise.then(() => undefined) : undefined;
+    const values = Array.from({ length: 12 }, (_, index) => `${index}`);
+    await fixture.appendEach(values);
+
+    const deleted = fixture.log.deleteRecordsBefore(12n);
+    closing.resolve();
+    await deleted;
+    await fixture.close();
+
+    const names = await fixture.fileSystem.list(fixture.directory);
+    assert.deepEqual(
+      names.filter((name) => /index$/.test(name)),
+      [],
+    );
+  });
+
+  test("deletes what is too old when the disk is full, and goes on by itself", async () => {
+    const clock = new VirtualClock(NOW_MS);
+    const fileSystem = new MemoryFileSystem(200_000);
+    const settings = { segmentBytes: 30_000, retentionMs: HOUR_MS };
+    const fixture = await LogFixture.open({ clock, fileSystem, settings });
+    const append = () => fixture.append([{ value: "x".repeat(20_000), timestamp: clock.timestampMs() }]).flushed;
+    const isTaken = () =>
+      clock.runUntil(
+        append().then(
+          () => true,
+          () => false,
+        ),
+        1000,
+      );
+    while (await isTaken());
+    const ballast = await fileSystem.open("/ballast", "create");
+    await ballast.write([Buffer.alloc(await fileSystem.freeBytes())], 0);
+    await clock.advance(10_000);
+    assert.throws(() => fixture.append(["no room"]), code("KAFKA_STORAGE_ERROR"));
+
+    await clock.advance(HOUR_MS);
+
+    assert.equal(await isTaken(), true);
+    assert.ok(fixture.log.logStartOffset > 0n);
+    await fixture.reopen();
+    assert.equal((await fixture.readAll()).length, Number(fixture.log.logEndOffset - fixture.log.logStartOffset));
+  });
 });
 
 describe("a lookup by time", () => {
@@ -152,6 +201,22 @@ describe("a lookup by time", () => {
     assert.deepEqual(await fixture.log.offsetForTimestamp(25n), { offset: 1n, timestamp: 90n });
     assert.deepEqual(await fixture.log.offsetForTimestamp(91n), { offset: 3n, timestamp: 95n });
     assert.deepEqual(await fixture.log.maxTimestamp(), { offset: 3n, timestamp: 95n });
+  });
+
+  test("finds the newest record that readers see while newer ones are on their way to the disk", async () => {
+    const disk = new FaultyFileSystem(new MemoryFileSystem());
+    const fixture = await LogFixture.open({ fileSystem: disk, settings: { indexIntervalBytes: 100 } });
+    for (const timestamp of [50, 90, 20, 70]) await fixture.append([{ value: "seen", timestamp }]).flushed;
+    const sync = createDeferred<void>();
+    disk.faults.onSync = () => sync.promise;
+
+    const unseen = fixture.append([{ value: "unseen", timestamp: 95 }], {}, 1);
+    await unseen.acknowledged;
+
+    assert.deepEqual(await fixture.log.maxTimestamp(), { offset: 1n, timestamp: 90n });
+    sync.resolve();
+    await unseen.flushed;
+    assert.deepEqual(await fixture.log.maxTimestamp(), { offset: 4n, timestamp: 95n });
   });
 
   test("looks into compressed batches", async () => {

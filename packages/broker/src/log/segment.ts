@@ -3,6 +3,7 @@
 import { assert, type File, type FileSystem, type Logger, writeFully } from "@millrace/base";
 import { BATCH_HEADER_BYTES, type BatchHeader, KafkaError } from "@millrace/protocol";
 import { batchSizeAt, lastOffsetAt, looksLikeBatch, scanBatches } from "./batch-scanner.ts";
+import { larger } from "./bigints.ts";
 import type { FileHandles, HandleOwner } from "./file-handles.ts";
 import { INDEX_SUFFIX, LOG_SUFFIX, offsetFileName, TIME_INDEX_SUFFIX } from "./file-names.ts";
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from "./offset-index.ts";
@@ -270,6 +271,22 @@ export class Segment implements HandleOwner {
     return this.#newest;
   }
 
+  /** As newest, of the batches before an offset: those behind it may be on their way to the disk. */
+  async newestBefore(endOffset: bigint): Promise<TimedOffset> {
+    const newest = await this.newest();
+    if (newest.offset < endOffset) return newest;
+    const { time } = await this.#loadIndexes();
+    let found = timedOffsetAt(time, time.lastAtOrBefore(Number(endOffset - this.baseOffset) - 1), this.baseOffset);
+    await this.scanFrom(larger(found.offset, this.baseOffset), (header) => {
+      if (header.baseOffset >= endOffset) return false;
+      if (header.maxTimestamp > found.timestamp) {
+        found = { timestamp: header.maxTimestamp, offset: header.baseOffset + BigInt(header.lastOffsetDelta) };
+      }
+      return true;
+    });
+    return found;
+  }
+
   /** An offset before which, in this segment, all records are older than the timestamp. */
   async offsetBefore(timestamp: bigint): Promise<bigint> {
     let indexes = await this.#loadIndexes();
@@ -337,7 +354,7 @@ export class Segment implements HandleOwner {
     const saved = await this.#readSavedIndexes();
     if (saved === null || !(await this.#isNewestTrue(saved))) return this.#rebuildIndexes();
     this.#indexes = saved;
-    this.#newest = newestIn(saved.time, this.baseOffset);
+    this.#newest = timedOffsetAt(saved.time, saved.time.count - 1, this.baseOffset);
     return saved;
   }
 
@@ -391,7 +408,7 @@ export class Segment implements HandleOwner {
     this.#isSealed = false;
     // Whether a crash came before the first sync of the folder, nobody can tell.
     this.#isDirectorySynced &&= !checkCrc;
-    this.#newest = newestIn(indexes.time, this.baseOffset);
+    this.#newest = timedOffsetAt(indexes.time, indexes.time.count - 1, this.baseOffset);
     this.#savedOffsetEntries = Math.min(this.#savedOffsetEntries, indexes.offset.count);
     this.#savedTimeEntries = Math.min(this.#savedTimeEntries, indexes.time.count);
     this.#bytesSinceIndexEntry = 0;
@@ -462,7 +479,7 @@ export class Segment implements HandleOwner {
   }
 
   async close(): Promise<void> {
-    this.#context.handles.evict(this);
+    this.#context.handles.retire(this);
     await this.#closeFile();
   }
 
@@ -495,9 +512,10 @@ function noIndexes(): Indexes {
   return { offset: new OffsetIndex(), time: new TimeIndex() };
 }
 
-function newestIn(time: TimeIndex, baseOffset: bigint): TimedOffset {
-  if (time.count === 0) return { timestamp: -1n, offset: -1n };
-  return { timestamp: time.lastTimestamp, offset: baseOffset + BigInt(time.offsetAt(time.count - 1)) };
+/** What an entry says; nothing for entry -1. */
+function timedOffsetAt(time: TimeIndex, entry: number, baseOffset: bigint): TimedOffset {
+  if (entry < 0) return { timestamp: -1n, offset: -1n };
+  return { timestamp: time.timestampAt(entry), offset: baseOffset + BigInt(time.offsetAt(entry)) };
 }
 
 /** The bytes from the offset on, without a batch that the end cuts off. */

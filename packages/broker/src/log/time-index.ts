@@ -53,9 +53,16 @@ export class TimeIndex {
     return high;
   }
 
+  /** Index of the last entry that speaks of the offset or one before it; -1 if there is none. */
+  lastAtOrBefore(relativeOffset: number): number {
+    let entry = this.#count - 1;
+    while (entry >= 0 && this.offsetAt(entry) > relativeOffset) entry -= 1;
+    return entry;
+  }
+
   /** Forgets all entries of the offset and behind it. */
   truncateToOffset(relativeOffset: number): void {
-    while (this.#count > 0 && this.offsetAt(this.#count - 1) >= relativeOffset) this.#count -= 1;
+    this.#count = this.lastAtOrBefore(relativeOffset - 1) + 1;
   }
 
   /** The file's bytes from an entry on. */
