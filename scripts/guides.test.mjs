@@ -1,14 +1,12 @@
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, suite, test } from "node:test";
 import { root } from "./build.mjs";
+import { runExample } from "./run-example.mjs";
 
 /** Guides whose every example in JavaScript is run. */
 const GUIDES = ["docs/BROKER.md", "docs/TESTING-WITH-MILLRACE.md"];
-/** Longest one example may take, on a machine that has much else to do. */
-const LIMIT_MS = 60_000;
 
 // Beside the packages that the examples import: those of the bench too, where they are installed.
 const modules = [join(root, "bench/node_modules"), join(root, "node_modules")].find((path) => existsSync(path));
@@ -22,7 +20,7 @@ for (const guide of GUIDES) {
       const file = join(folder, `${guide.replace(/\W/g, "-")}-${index}.mjs`);
       test(`${heading}, example ${index}`, { skip: reasonToSkip(code, file) }, () => {
         writeFileSync(file, code);
-        return run(file);
+        return runExample(file, folder);
       });
     }
   });
@@ -58,14 +56,4 @@ function hasAwaitUsing() {
   } catch {
     return false;
   }
-}
-
-/** Runs a file by itself, as its reader would. Rejects with what it said if it fails. */
-function run(file) {
-  const child = spawn(process.execPath, [file], { timeout: LIMIT_MS, env: { ...process.env, NODE_TEST_CONTEXT: "" } });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => (output += bytes));
-  return new Promise((resolve, reject) => {
-    child.on("close", (code) => (code === 0 ? resolve() : reject(new Error(output))));
-  });
 }
