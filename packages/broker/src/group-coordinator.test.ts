@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { after, before, test } from "node:test";
-import { VirtualClock } from "@millrace/base";
+import { MemoryFileSystem, VirtualClock } from "@millrace/base";
 import {
   createTopicsApi,
   deleteGroupsApi,
@@ -20,7 +20,7 @@ import {
   offsetFetchApi,
   syncGroupApi,
 } from "@millrace/protocol";
-import { type StartedBroker, startBroker, WireClient } from "@millrace/testing";
+import { FaultyFileSystem, type StartedBroker, startBroker, WireClient } from "@millrace/testing";
 
 let started: StartedBroker;
 let client: WireClient;
@@ -280,6 +280,34 @@ test("single offsets are forgotten, but not of topics that the group reads", asy
   assert.deepEqual(await committed(idle), [-1n, -1, ""]);
 });
 
+test("offsets of a group whose members are no consumers, or do not say what they read, are not forgotten", async () => {
+  const forget = async (groupId: string) => {
+    const topics = [{ name: "t", partitions: [{ partitionIndex: 0 }] }];
+    const response = await client.request(offsetDeleteApi, 0, { groupId, topics });
+    return response.errorCode === 0 ? codeOf(response.topics[0]?.partitions[0]?.errorCode) : codeOf(response.errorCode);
+  };
+  const [workers, mute] = [newGroup(), newGroup()];
+  const request = { sessionTimeoutMs: 10_000, rebalanceTimeoutMs: 10_000, memberId: "" };
+  const protocols = [{ name: "any", metadata: Buffer.from([1]) }];
+
+  await client.request(joinGroupApi, 3, { ...request, groupId: workers, protocolType: "connect", protocols });
+  await client.request(joinGroupApi, 3, { ...request, groupId: mute, protocolType: "consumer", protocols });
+
+  assert.equal(await forget(workers), "NON_EMPTY_GROUP");
+  assert.equal(await forget(mute), "GROUP_SUBSCRIBED_TO_TOPIC");
+});
+
+test("a group is described without its last choice while its members agree on anew", async () => {
+  const groupId = newGroup();
+  await join(groupId);
+
+  const { groups } = await client.request(describeGroupsApi, 4, { groups: [groupId] });
+
+  const { groupState, protocolType, protocolData, members } = groups[0] ?? {};
+  assert.deepEqual([groupState, protocolType, protocolData], ["CompletingRebalance", "consumer", ""]);
+  assert.equal(members?.[0]?.memberMetadata.length, 0);
+});
+
 test("offsets of a deleted topic do not meet a new topic of its name", async () => {
   const groupId = newGroup();
   await createTopic(client, "short-lived");
@@ -321,4 +349,77 @@ test("a group that nobody came into is forgotten; offsets are kept for their tim
   assert.equal(offset[0], 5n);
   assert.deepEqual(await groupIds(), []);
   by.close();
+});
+
+test("what was committed without a group is kept for its time, not for its time since the last restart", async () => {
+  const clock = new VirtualClock();
+  const fileSystem = new MemoryFileSystem();
+  const options = { clock, fileSystem, dataDir: "/data", offsetsRetentionMs: 3_600_000, idleConnectionMs: 1e9 };
+  const run = <T>(promise: Promise<T>) => clock.runUntil(promise, 60_000);
+  const withBroker = async (use: (by: WireClient) => Promise<void>) => {
+    const aging = await run(startBroker(options));
+    using by = await WireClient.connect(aging.broker.address, aging.broker.network);
+    await use(by);
+    by.close();
+    await run(aging.close());
+  };
+
+  await withBroker(async (by) => {
+    await run(createTopic(by));
+    await run(commit("simple", {}, by));
+    await clock.advance(3_000_000);
+  });
+
+  await withBroker(async (by) => {
+    assert.deepEqual(await run(committed("simple", by)), [5n, 3, ""]);
+    await clock.advance(1_300_000);
+    assert.deepEqual(await run(committed("simple", by)), [-1n, -1, ""]);
+  });
+});
+
+test("a group keeps what it reads, and forgets in time what it no longer does", async () => {
+  const clock = new VirtualClock();
+  await using aging = await startBroker({
+    clock,
+    dataDir: "memory",
+    offsetsRetentionMs: 3_600_000,
+    idleConnectionMs: 1e9,
+  });
+  using by = await WireClient.connect(aging.broker.address, aging.broker.network);
+  const run = <T>(promise: Promise<T>) => clock.runUntil(promise, 60_000);
+  await run(createTopic(by));
+  await run(createTopic(by, "no-longer-read"));
+  const member = await run(join("g", by));
+  await run(sync("g", member, by));
+  await run(commit("g", pick(member), by));
+  await run(commit("g", { ...pick(member), topic: "no-longer-read" }, by));
+
+  for (let passedMs = 0; passedMs < 4_300_000; passedMs += 5000) {
+    await clock.advance(5000);
+    await run(by.request(heartbeatApi, 3, { groupId: "g", ...pick(member) }));
+  }
+
+  const { topics } = await run(by.request(offsetFetchApi, 7, { groupId: "g", topics: null }));
+  assert.deepEqual(
+    topics.map(({ name }) => name),
+    ["t"],
+  );
+  by.close();
+});
+
+test("a group that could not be deleted is still there", async () => {
+  const disk = new FaultyFileSystem(new MemoryFileSystem());
+  await using failing = await startBroker({ fileSystem: disk, dataDir: "/data" });
+  using by = await WireClient.connect(failing.broker.address, failing.broker.network);
+  await createTopic(by);
+  await commit("g", {}, by);
+  disk.faults.onWrite = () => {
+    throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
+  };
+
+  const { results } = await by.request(deleteGroupsApi, 1, { groupsNames: ["g"] });
+
+  assert.equal(codeOf(results[0]?.errorCode), "KAFKA_STORAGE_ERROR");
+  assert.deepEqual(await committed("g", by), [5n, 3, ""]);
+  disk.faults = {};
 });

@@ -1,7 +1,7 @@
 /** All consumer groups: found or made by their id, their committed offsets, and what is forgotten when. */
 
 import { type Clock, type Logger, MINUTE_MS, type Random, type Timer } from "@millrace/base";
-import { consumerProtocolSubscription, decodeForwardCompatible, KafkaError } from "@millrace/protocol";
+import { KafkaError } from "@millrace/protocol";
 import {
   Group,
   type GroupSnapshot,
@@ -15,13 +15,11 @@ import {
 } from "./group.ts";
 import { type CommittedOffset, GroupLog, type GroupRecord } from "./group-log.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
+import { CONSUMER_PROTOCOL_TYPE, topicsOfSubscription } from "./subscription.ts";
 import type { TopicManager } from "./topic-manager.ts";
 
 /** How often groups and offsets that nobody needs any more are looked for; Kafka's offsets.retention.check.interval.ms. */
 const EXPIRY_CHECK_MS = 10 * MINUTE_MS;
-
-/** Of groups whose members are consumers of topics; Kafka Connect's and others' have types of their own. */
-const CONSUMER_PROTOCOL_TYPE = "consumer";
 
 /** What a group's consumers committed, by topic and partition. */
 export type OffsetsByTopic = ReadonlyMap<string, ReadonlyMap<number, CommittedOffset>>;
@@ -130,8 +128,10 @@ export class GroupCoordinator {
       partition,
       committed: { offset, leaderEpoch, metadata, commitTimestampMs },
     }));
-    await this.#log.append(records);
-    for (const record of records) this.#apply(record);
+    await this.#store(records);
+    // A topic that was deleted in the meantime is not to be met again by way of its name.
+    const gone = records.filter(({ topic }) => this.#parts.topics.get(topic) === undefined);
+    await this.#store(gone.map(({ topic, partition }) => forgottenOffset(groupId, topic, partition)));
   }
 
   /** Empty for a group that never committed. */
@@ -147,20 +147,15 @@ export class GroupCoordinator {
   describe(groupId: string): GroupDescription | null {
     const group = this.#groups.get(groupId)?.group;
     if (group === undefined) return null;
-    return { ...listingOf(group), protocolName: group.protocolName ?? "", members: group.members };
+    // While its members agree on anew, what the last time was chosen is nobody's business (as in Kafka).
+    const protocolName = group.state === "Stable" ? (group.protocolName ?? "") : "";
+    return { ...listingOf(group), protocolName, members: group.members };
   }
 
-  /** What members read now, as they told each other. */
-  subscribedTopics(groupId: string): Set<string> {
-    const group = this.#groups.get(groupId)?.group;
-    const topics = new Set<string>();
-    if (group === undefined || group.protocolType !== CONSUMER_PROTOCOL_TYPE) return topics;
-    for (const { protocols } of group.members) {
-      for (const { metadata } of protocols) {
-        for (const topic of decodeForwardCompatible(consumerProtocolSubscription, metadata).topics) topics.add(topic);
-      }
-    }
-    return topics;
+  /** Whether members read the topic now, as they told each other; true where nobody can tell. */
+  isSubscribed(groupId: string, topic: string): boolean {
+    const subscribed = subscribedTopics(this.#groups.get(groupId)?.group.members ?? []);
+    return subscribed === null || subscribed.has(topic);
   }
 
   /** Rejects with GROUP_ID_NOT_FOUND or NON_EMPTY_GROUP. */
@@ -171,12 +166,16 @@ export class GroupCoordinator {
     await this.#forget(groupId, entry);
   }
 
-  /** Forgets offsets of a group. Rejects with GROUP_ID_NOT_FOUND. */
+  /** Forgets offsets of a group. Rejects with GROUP_ID_NOT_FOUND; with NON_EMPTY_GROUP if its members are no consumers. */
   async deleteOffsets(
     groupId: string,
     partitions: readonly { readonly topic: string; readonly partition: number }[],
   ): Promise<void> {
-    if (!this.#groups.has(groupId)) throw new KafkaError("GROUP_ID_NOT_FOUND", `there is no group ${groupId}`);
+    const group = this.#groups.get(groupId)?.group;
+    if (group === undefined) throw new KafkaError("GROUP_ID_NOT_FOUND", `there is no group ${groupId}`);
+    if (group.members.length > 0 && group.protocolType !== CONSUMER_PROTOCOL_TYPE) {
+      throw new KafkaError("NON_EMPTY_GROUP", `group ${groupId} has members of type ${group.protocolType}`);
+    }
     await this.#store(partitions.map(({ topic, partition }) => forgottenOffset(groupId, topic, partition)));
   }
 
@@ -231,7 +230,7 @@ export class GroupCoordinator {
     else offsets.delete(topic);
   }
 
-  #make(groupId: string): Entry {
+  #make(groupId: string, offsets: Entry["offsets"] = new Map()): Entry {
     const { clock, logger, options, random } = this.#parts;
     const group = new Group({
       groupId,
@@ -241,7 +240,7 @@ export class GroupCoordinator {
       persist: (changed) => this.#log.append([{ kind: "group", groupId, snapshot: changed.snapshot() }]),
       newMemberId: (prefix) => `${prefix}-${random.bytes(16).toString("hex")}`,
     });
-    const entry: Entry = { group, offsets: new Map() };
+    const entry: Entry = { group, offsets };
     this.#groups.set(groupId, entry);
     return entry;
   }
@@ -274,34 +273,68 @@ export class GroupCoordinator {
     );
   }
 
-  /** A group without members keeps its offsets for a while after its last member left or committed. */
   async #expire(): Promise<void> {
     const oldestMs = this.#parts.clock.timestampMs() - this.#parts.options.offsetsRetentionMs;
     for (const [groupId, entry] of [...this.#groups]) {
       const { group, offsets } = entry;
       // Made for a member that never came back with its id.
       if (group.isUnused && offsets.size === 0) this.#groups.delete(groupId);
-      if (!group.isVacant || group.stateTimestampMs > oldestMs) continue;
-      const expired: GroupRecord[] = [];
-      for (const [topic, partitions] of offsets) {
-        for (const [partition, { commitTimestampMs }] of partitions) {
-          if (commitTimestampMs <= oldestMs) expired.push(forgottenOffset(groupId, topic, partition));
-        }
-      }
-      await this.#store(expired);
-      if (offsets.size === 0 && group.isVacant && !group.isUnused) await this.#forget(groupId, entry);
+      await this.#store(expiredOffsets(groupId, entry, oldestMs));
+      const isOver = group.isVacant && !group.isUnused && group.stateTimestampMs <= oldestMs;
+      if (isOver && offsets.size === 0) await this.#forget(groupId, entry);
     }
   }
 
   async #forget(groupId: string, { group, offsets }: Entry): Promise<void> {
-    group.end();
-    this.#groups.delete(groupId);
     const records: GroupRecord[] = [{ kind: "group", groupId, snapshot: null }];
     for (const [topic, partitions] of offsets) {
       for (const partition of partitions.keys()) records.push(forgottenOffset(groupId, topic, partition));
     }
-    await this.#log.append(records);
+    const snapshot = group.snapshot();
+    group.end();
+    this.#groups.delete(groupId);
+    try {
+      await this.#log.append(records);
+    } catch (error) {
+      // The disk still knows it: it stays, to be forgotten another time, unless members have made it anew.
+      if (!this.#groups.has(groupId) && !this.#isClosed) {
+        const again = this.#make(groupId, offsets);
+        if (!group.isUnused) again.group.restore(snapshot);
+      }
+      throw error;
+    }
   }
+}
+
+/**
+ * What a group's consumers committed and nobody will ask for: when the last member is gone for as long as offsets are
+ * kept; of a consumer without a group, or of topics that a group has turned away from, when the commit is as old.
+ * Source: Kafka, GroupMetadata.removeExpiredOffsets; KIP-211.
+ */
+function expiredOffsets(groupId: string, { group, offsets }: Entry, oldestMs: number): GroupRecord[] {
+  const isEmpty = group.isVacant && group.stateTimestampMs <= oldestMs;
+  const isReading = group.state === "Stable" && group.protocolType === CONSUMER_PROTOCOL_TYPE;
+  const subscribed = isReading ? subscribedTopics(group.members) : null;
+  const isUnread = (topic: string) => isEmpty || group.isUnused || (subscribed !== null && !subscribed.has(topic));
+  const expired: GroupRecord[] = [];
+  for (const [topic, partitions] of offsets) {
+    if (!isUnread(topic)) continue;
+    for (const [partition, { commitTimestampMs }] of partitions) {
+      if (commitTimestampMs <= oldestMs) expired.push(forgottenOffset(groupId, topic, partition));
+    }
+  }
+  return expired;
+}
+
+/** All that the members read; null if one of them does not say. */
+function subscribedTopics(members: readonly Member[]): Set<string> | null {
+  const topics = new Set<string>();
+  for (const { metadata } of members.flatMap(({ protocols }) => protocols)) {
+    const subscribed = topicsOfSubscription(metadata);
+    if (subscribed === null) return null;
+    for (const topic of subscribed) topics.add(topic);
+  }
+  return topics;
 }
 
 function listingOf(group: Group): GroupListing {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger, VirtualClock } from "@millrace/base";
-import type { KafkaError } from "@millrace/protocol";
+import { consumerProtocolSubscription, encodeVersioned, type KafkaError } from "@millrace/protocol";
 import { Group, type JoinRequest, type JoinResult } from "./group.ts";
 import { type BrokerOptions, brokerOptions } from "./options.ts";
 
@@ -315,6 +315,23 @@ test("followers wait for the leader's assignment; if it never comes they are tol
   assert.equal(leader.generationId, 2);
 });
 
+test("a member that shows itself and never asks for its assignment is left out, so that others get its share", async () => {
+  const { clock, enter, group, heartbeat, join, sync } = testGroup();
+  const alone = await enter();
+  await sync(alone);
+  const [silent, leader] = await Promise.all([enter(), join({ memberId: alone.memberId })]);
+  await sync(leader, { [leader.memberId]: "A", [silent.memberId]: "B" });
+
+  for (let passedMs = 0; passedMs < REBALANCE_MS; passedMs += SESSION_MS / 2) {
+    assert.deepEqual([heartbeat(leader), heartbeat(silent)], ["NONE", "NONE"]);
+    await clock.advance(SESSION_MS / 2);
+  }
+
+  assert.equal(heartbeat(silent), "UNKNOWN_MEMBER_ID");
+  assert.equal(heartbeat(leader), "REBALANCE_IN_PROGRESS");
+  assert.equal(group.members.length, 1);
+});
+
 test("an assignment that cannot be stored is not given out", async () => {
   let isBroken = true;
   const { enter, sync, group } = testGroup({}, async () => {
@@ -353,6 +370,28 @@ test("a static member that restarts takes its place again without a rebalance", 
     codeOf(() => group.heartbeat(claim)),
     "FENCED_INSTANCE_ID",
   );
+});
+
+test("a static consumer that restarts owning nothing yet is given its place, however it told of itself before", async () => {
+  const { group, join, sync } = testGroup();
+  const protocols = (ownedPartitions: number[]) => [
+    {
+      name: "cooperative-sticky",
+      metadata: encodeVersioned(consumerProtocolSubscription, 1, {
+        topics: ["t", "u"],
+        userData: null,
+        ownedPartitions: [{ topic: "t", partitions: ownedPartitions }],
+      }),
+    },
+  ];
+  const first = await join({ groupInstanceId: "i1", protocols: protocols([0, 1]) });
+  await sync(first, { [first.memberId]: "A" });
+
+  const second = await join({ groupInstanceId: "i1", protocols: protocols([]) });
+
+  assert.equal(second.generationId, first.generationId);
+  assert.equal(group.state, "Stable");
+  assert.equal(await sync(second), "A");
 });
 
 test("a static member that comes back wanting something else starts a rebalance", async () => {

@@ -3,6 +3,7 @@
 import { type Clock, createDeferred, type Deferred, type Logger, type Timer } from "@millrace/base";
 import { type ErrorCode, KafkaError } from "@millrace/protocol";
 import type { ResolvedBrokerOptions } from "./options.ts";
+import { CONSUMER_PROTOCOL_TYPE, isSameSubscription } from "./subscription.ts";
 
 /**
  *            first join                all joined, or the rebalance timeout
@@ -88,6 +89,8 @@ export interface Member {
 interface LiveMember extends Member {
   joining: Deferred<JoinResult> | null;
   syncing: Deferred<SyncResult> | null;
+  /** False from the answer to its join on until it has its assignment. */
+  isSynced: boolean;
   deadlineMs: number;
   timer: Timer | null;
 }
@@ -189,7 +192,7 @@ export class Group {
     this.#leaderId = snapshot.leaderId;
     this.#stateTimestampMs = snapshot.stateTimestampMs;
     for (const member of snapshot.members) {
-      const live: LiveMember = { ...member, joining: null, syncing: null, deadlineMs: 0, timer: null };
+      const live: LiveMember = { ...member, joining: null, syncing: null, isSynced: true, deadlineMs: 0, timer: null };
       this.#members.set(member.memberId, live);
       if (member.groupInstanceId !== null) this.#staticIds.set(member.groupInstanceId, member.memberId);
       this.#keepAlive(live);
@@ -256,6 +259,7 @@ export class Group {
       assignment: EMPTY_ASSIGNMENT,
       joining: null,
       syncing: null,
+      isSynced: false,
       deadlineMs: 0,
       timer: null,
     };
@@ -283,12 +287,11 @@ export class Group {
 
   /**
    * A static member that restarted: it has a new member id and the place of its old one. If it still wants the same,
-   * the others need not know.
+   * the others need not know. Source: Kafka, GroupMetadataManager.updateStaticMemberThenRebalanceOrCompleteJoin.
    */
   #replaceStatic(old: LiveMember, request: JoinRequest): Promise<JoinResult> {
     const memberId = this.#parts.newMemberId(request.groupInstanceId ?? request.clientId);
     const formerLeaderId = this.#leaderId;
-    const formerProtocols = old.protocols;
     old.joining?.resolve(failedJoin("FENCED_INSTANCE_ID", old.memberId));
     old.syncing?.reject(refusal("FENCED_INSTANCE_ID", this.groupId));
     this.#rest(old);
@@ -299,9 +302,8 @@ export class Group {
     for (const entry of members) this.#members.set(entry.memberId, entry);
     if (request.groupInstanceId !== null) this.#staticIds.set(request.groupInstanceId, memberId);
     if (this.#leaderId === old.memberId) this.#leaderId = memberId;
-    if (this.#state !== "Stable" || !sameProtocols(formerProtocols, request.protocols)) {
-      return this.#rejoin(member, request);
-    }
+    member.protocols = request.protocols;
+    if (this.#state !== "Stable" || !this.#isContent(member, old.protocols)) return this.#rejoin(member, request);
     member.sessionTimeoutMs = request.sessionTimeoutMs;
     member.rebalanceTimeoutMs = request.rebalanceTimeoutMs;
     this.#keepAlive(member);
@@ -319,6 +321,16 @@ export class Group {
     );
   }
 
+  /** Whether the group's choice and what it reads stand with what a member of it tells now. */
+  #isContent(member: Member, formerProtocols: readonly MemberProtocol[]): boolean {
+    if (this.#vote() !== this.#protocolName) return false;
+    const [before, after] = [formerProtocols, member.protocols].map(
+      (protocols) => protocols.find(({ name }) => name === this.#protocolName)?.metadata,
+    );
+    if (before === undefined || after === undefined) return false;
+    return this.#protocolType === CONSUMER_PROTOCOL_TYPE ? isSameSubscription(before, after) : before.equals(after);
+  }
+
   /** Resolves once the leader's assignment is on disk. Rejects with KafkaError. */
   async sync(request: SyncRequest): Promise<SyncResult> {
     const member = this.#claimed(request);
@@ -331,6 +343,8 @@ export class Group {
     if (this.#state === "PreparingRebalance") throw refusal("REBALANCE_IN_PROGRESS", this.groupId);
     if (this.#state === "Stable") {
       this.#keepAlive(member);
+      member.isSynced = true;
+      this.#endSyncIfAll();
       return this.#synced(member);
     }
     member.syncing?.reject(refusal("UNKNOWN_MEMBER_ID", this.groupId));
@@ -362,16 +376,25 @@ export class Group {
 
   #becomeStable(): void {
     this.#changeState("Stable");
-    this.#syncTimer?.cancel();
-    this.#syncTimer = null;
     // Those that have not asked yet get theirs when they do; until then their session timers run.
     for (const member of this.#members.values()) {
       const { syncing } = member;
       if (syncing === null) continue;
       member.syncing = null;
+      member.isSynced = true;
       this.#keepAlive(member);
       syncing.resolve(this.#synced(member));
     }
+    this.#endSyncIfAll();
+  }
+
+  #endSyncIfAll(): void {
+    if ([...this.#members.values()].every(({ isSynced }) => isSynced)) this.#cancelSync();
+  }
+
+  #cancelSync(): void {
+    this.#syncTimer?.cancel();
+    this.#syncTimer = null;
   }
 
   /** Throws KafkaError: REBALANCE_IN_PROGRESS is what tells a member to join again. */
@@ -432,8 +455,7 @@ export class Group {
       this.#keepAlive(member);
       syncing.reject(refusal("REBALANCE_IN_PROGRESS", this.groupId));
     }
-    this.#syncTimer?.cancel();
-    this.#syncTimer = null;
+    this.#cancelSync();
     const { groupInitialRebalanceDelayMs } = this.#parts.options;
     if (this.#state === "Empty" && groupInitialRebalanceDelayMs > 0) {
       const nowMs = this.#parts.clock.nowMs();
@@ -507,16 +529,20 @@ export class Group {
     const answers = joined.map((member) => ({ member, joining: member.joining, result: this.#joined(member) }));
     for (const { member, joining, result } of answers) {
       member.joining = null;
+      member.isSynced = false;
       this.#keepAlive(member);
       joining?.resolve(result);
     }
     this.#syncTimer = this.#parts.clock.schedule(this.#rebalanceTimeoutMs(), () => this.#expireUnsynced(), BACKGROUND);
   }
 
-  /** Members that joined and then never asked for their assignment hold up all others. */
+  /**
+   * Members that joined and never asked for their assignment: where one is the leader all others wait for it, and what
+   * another was given nobody reads, however well its heartbeats come.
+   */
   #expireUnsynced(): void {
-    if (this.#state !== "CompletingRebalance") return;
-    const absent = [...this.#members.values()].filter((member) => member.syncing === null);
+    const absent = [...this.#members.values()].filter(({ isSynced, syncing }) => !isSynced && syncing === null);
+    if (absent.length === 0) return;
     for (const member of absent) this.#erase(member);
     this.#prepareRebalance("members did not sync");
     this.#completeJoinIfAll();

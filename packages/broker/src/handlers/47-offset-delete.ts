@@ -10,8 +10,9 @@ export const offsetDeleteHandler = defineHandler({
 
   async handle({ groupId, topics: asked }, { access, broker }) {
     access.expect("DELETE", "GROUP", groupId);
-    const subscribed = broker.groups.subscribedTopics(groupId);
-    const refusals = new Map(asked.map(({ name }) => [name, refusalOf(name, subscribed, access)]));
+    const refusals = new Map(
+      asked.map(({ name }) => [name, refusalOf(name, broker.groups.isSubscribed(groupId, name), access)]),
+    );
     const forgettable = asked.filter(({ name }) => refusals.get(name) === NO_ERROR);
     await broker.groups.deleteOffsets(
       groupId,
@@ -32,7 +33,7 @@ export const offsetDeleteHandler = defineHandler({
   errorResponse: (_request, errorCode) => ({ errorCode, topics: [] }),
 });
 
-function refusalOf(topic: string, subscribed: ReadonlySet<string>, access: Access): number {
+function refusalOf(topic: string, isSubscribed: boolean, access: Access): number {
   if (!access.allows("READ", "TOPIC", topic)) return errorNumber("TOPIC_AUTHORIZATION_FAILED");
-  return subscribed.has(topic) ? errorNumber("GROUP_SUBSCRIBED_TO_TOPIC") : NO_ERROR;
+  return isSubscribed ? errorNumber("GROUP_SUBSCRIBED_TO_TOPIC") : NO_ERROR;
 }
