@@ -10,11 +10,13 @@ import {
   mkdir,
   open,
   read,
+  readdir,
   type Stats,
+  stat,
   write,
   writev,
 } from "node:fs";
-import { readdir, rename, rm, stat, statfs, unlink } from "node:fs/promises";
+import { rename, rm, statfs, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 /** One open file. Positions and sizes are bytes. Errors carry Node's code (ENOENT, ENOSPC, EIO). */
@@ -118,12 +120,12 @@ export class NodeFileSystem implements FileSystem {
   }
 
   list(path: string): Promise<string[]> {
-    return readdir(path);
+    return call((done) => readdir(path, done));
   }
 
   async exists(path: string): Promise<boolean> {
     try {
-      await stat(path);
+      await statOf(path);
       return true;
     } catch (error) {
       if (hasCode(error, "ENOENT")) return false;
@@ -132,7 +134,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async sizeBytes(path: string): Promise<number> {
-    return (await stat(path)).size;
+    return (await statOf(path)).size;
   }
 
   /** One folder at a time: Node's recursive mkdir never ends where a folder cannot be made, as below /proc (seen: 20.20, 24.21). */
@@ -268,6 +270,10 @@ function call<T>(start: (done: (error: Error | null, value?: T) => void) => void
   });
 }
 
+function statOf(path: string): Promise<Stats> {
+  return call((done) => stat(path, done));
+}
+
 /** One folder, whose parent is there. Asking first whether it is there would cost more than making it does. */
 async function makeOne(path: string): Promise<void> {
   try {
@@ -280,7 +286,7 @@ async function makeOne(path: string): Promise<void> {
 
 async function isDirectory(path: string): Promise<boolean> {
   try {
-    return (await stat(path)).isDirectory();
+    return (await statOf(path)).isDirectory();
   } catch {
     return false;
   }

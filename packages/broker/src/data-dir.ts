@@ -7,7 +7,7 @@
  *     topics.json       all topics and their settings
  *     producer-ids.json the first producer id that was never given out
  *     acls.json         who may do what
- *     orders-3/         partition 3 of topic orders
+ *     orders-3/         partition 3 of topic orders, from its first record on
  */
 
 import { dirname, join } from "node:path";

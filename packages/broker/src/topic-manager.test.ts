@@ -44,6 +44,10 @@ async function crash(manager: TopicManager): Promise<void> {
   await file.close();
 }
 
+async function partitionFolders(topic: string): Promise<string[]> {
+  return (await fileSystem.list(DATA_DIR)).filter((name) => name.startsWith(`${topic}-`)).sort();
+}
+
 test("a topic keeps its id, its settings and its records", async () => {
   const first = await open();
   const topic = await first.create({ name: "t", partitions: 2, config: { "retention.ms": "5" } });
@@ -59,22 +63,28 @@ test("a topic keeps its id, its settings and its records", async () => {
   assert.equal(second.getById(topic.topicId), found);
 });
 
-test("folders that a crash kept from being made are made at the next start", async () => {
+test("a partition has a folder from its first record on, and is there without one after a restart too", async () => {
   const first = await open();
-  await first.create(newTopic("t", 3));
+  const topic = await first.create(newTopic("t", 3));
+  await topic.append(0, batch(), ACKS_ALL).acknowledged;
   await crash(first);
-  await fileSystem.remove(`${DATA_DIR}/t-1`);
 
   const second = await open();
   await second.get("t")?.append(1, batch(), ACKS_ALL).acknowledged;
 
   assert.equal(second.get("t")?.partitions.length, 3);
-  assert.ok(await fileSystem.exists(`${DATA_DIR}/t-1`));
+  assert.equal(second.get("t")?.partition(0).highWatermark, 1n);
+  assert.deepEqual(await partitionFolders("t"), ["t-0", "t-1"]);
+  assert.equal(
+    (await fileSystem.readFile(`${DATA_DIR}/t-1/partition.metadata`)).toString(),
+    `version: 0\ntopic_id: ${topic.topicId}\n`,
+  );
 });
 
 test("a deletion that a crash cut short is finished at the next start, and never comes back empty", async () => {
   const first = await open();
   const topic = await first.create(newTopic("t", 2));
+  for (const partition of [0, 1]) await topic.append(partition, batch(), ACKS_ALL).acknowledged;
   await first.create(newTopic("other"));
   await crash(first);
   await fileSystem.rename(`${DATA_DIR}/t-0`, `${DATA_DIR}/t-0.${topic.topicId}-delete`);
@@ -87,15 +97,13 @@ test("a deletion that a crash cut short is finished at the next start, and never
     third.list().map(({ name }) => name),
     ["other"],
   );
-  assert.deepEqual(
-    (await fileSystem.list(DATA_DIR)).filter((name) => name.startsWith("t-")),
-    [],
-  );
+  assert.deepEqual(await partitionFolders("t"), []);
 });
 
 test("a topic whose deletion failed half way takes no records, and can be deleted again and made anew", async () => {
   const manager = await open();
   const old = await manager.create(newTopic("t", 2));
+  for (const partition of [0, 1]) await old.append(partition, batch(), ACKS_ALL).acknowledged;
   let renameCount = 0;
   fileSystem.faults.onChange = (what) => {
     if (what.startsWith("rename") && what.includes("-delete") && ++renameCount === 2) throw new Error("EIO");

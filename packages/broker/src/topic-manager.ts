@@ -1,19 +1,11 @@
 /** All topics of the broker: created, found, changed and deleted; on disk before anybody is told. */
 
 import { join } from "node:path";
-import {
-  type Clock,
-  createDeferred,
-  type FileSystem,
-  type Logger,
-  type Random,
-  type Timer,
-  writeFully,
-} from "@millrace/base";
+import { type Clock, createDeferred, type FileSystem, type Logger, type Random, type Timer } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import { TOPICS_FILE } from "./data-dir.ts";
 import { readJson, writeJson } from "./json-file.ts";
-import { PARTITION_METADATA_FILE, parsePartitionDirectoryName, partitionDirectoryName } from "./log/file-names.ts";
+import { parsePartitionDirectoryName, partitionDirectoryName } from "./log/file-names.ts";
 import { LogManager } from "./log/log-manager.ts";
 import { PartitionLog } from "./log/partition-log.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
@@ -21,8 +13,8 @@ import { Topic } from "./topic.ts";
 import { logSettingsOf, type TopicConfig } from "./topic-settings.ts";
 
 const TOPICS_FILE_VERSION = 1;
-/** Folders made or opened at the same time: enough to keep the thread pool busy, with few files open and little in memory. */
-const PARALLEL_FOLDERS = 64;
+/** Logs opened at the same time: enough to keep the thread pool busy, with few files open and little in memory. */
+const PARALLEL_OPENS = 64;
 const MAX_NAME_LENGTH = 249;
 /** A folder on its way out: what is left of its name, and the id of the topic it belonged to. */
 export const DELETED_FOLDER = /\.([A-Za-z0-9_-]{22})-delete$/;
@@ -56,10 +48,9 @@ interface TopicManagerParts {
 }
 
 /**
- * topics.json is the truth about which topics there are. A topic's folders are made first and last from the same sync
- * of the data dir on as its entry in the file; what a crash between kept from being made is made at the next start. A
- * topic is deleted by renaming its folders first: a renamed folder finishes the deletion at the next start, so that a
- * topic never comes back empty.
+ * topics.json is the truth about which topics there are; a partition has a folder from its first record on. A topic is
+ * deleted by renaming its folders first: a renamed folder finishes the deletion at the next start, so that a topic never
+ * comes back without its records.
  */
 export class TopicManager {
   readonly #parts: TopicManagerParts;
@@ -73,7 +64,9 @@ export class TopicManager {
   /** The last change under way of each name: changes of one topic happen one after the other. */
   readonly #changes = new Map<string, Promise<unknown>>();
   readonly #removals = new Set<Promise<void>>();
-  readonly #folderSlots = new Slots(PARALLEL_FOLDERS);
+  readonly #openSlots = new Slots(PARALLEL_OPENS);
+  /** Names of the folders that were there at the start, without those that were renamed since. */
+  readonly #foundFolders = new Set<string>();
   #saving: Promise<void> | null = null;
   #nextSave: Promise<void> | null = null;
   #retentionTimer: Timer | null = null;
@@ -138,12 +131,10 @@ export class TopicManager {
       };
       this.#remember(record);
       try {
-        await this.#makeFolders(record, partitionsFrom(record, 0));
         await this.#save();
         return this.#show(record, await this.#openPartitions(record, 0));
       } catch (error) {
         this.#forget(record.name);
-        await this.#removeFolders(record).catch(() => {});
         await this.#save().catch(() => {});
         throw storageError(`create topic ${record.name}`, error);
       }
@@ -196,7 +187,6 @@ export class TopicManager {
       const grown = { ...record, partitions: partitionCount };
       try {
         this.#remember(grown);
-        await this.#makeFolders(grown, partitionsFrom(grown, record.partitions));
         await this.#save();
         topic.partitions.push(...(await this.#openPartitions(grown, record.partitions)));
       } catch (error) {
@@ -268,8 +258,8 @@ export class TopicManager {
     for (const folder of unfinished) this.#removeLater(join(dataDir, folder));
 
     const records = [...this.#records.values()];
-    await this.#makeMissingFolders(records, new Set(names));
-    this.#warnOfStrangers(names);
+    for (const name of unfinished.length > 0 ? await fileSystem.list(dataDir) : names) this.#foundFolders.add(name);
+    this.#warnOfStrangers();
     const opened = await settleAll(
       records.map(async (record) => ({ record, partitions: await this.#openPartitions(record, 0) })),
     );
@@ -277,73 +267,32 @@ export class TopicManager {
   }
 
   /** Somebody's records, perhaps from a backup: not ours to remove, nor to serve before somebody asks for the topic. */
-  #warnOfStrangers(names: readonly string[]): void {
-    for (const folder of names) {
+  #warnOfStrangers(): void {
+    for (const folder of this.#foundFolders) {
       const found = parsePartitionDirectoryName(folder);
       if (found === null || (this.#records.get(found.topic)?.partitions ?? 0) > found.partition) continue;
       this.#parts.logger.warn({ folder }, "a folder belongs to no topic; creating a topic of its name brings it back");
     }
   }
 
-  /** Folders of topics that a crash kept from being made. */
-  async #makeMissingFolders(records: readonly TopicRecord[], present: ReadonlySet<string>): Promise<void> {
-    let madeCount = 0;
-    for (const record of records) {
-      const missing = partitionsFrom(record, 0).filter(
-        (partition) => !present.has(partitionDirectoryName(record.name, partition)),
-      );
-      if (missing.length > 0) await this.#makeFolders(record, missing);
-      madeCount += missing.length;
-    }
-    if (madeCount > 0) await this.#parts.fileSystem.syncDirectory(this.#parts.dataDir);
-  }
-
-  /**
-   * They last from the next sync of the data dir on: what is acknowledged in them must not be lost with them.
-   *
-   * Kafka's partition.metadata is there for Kafka's tools and for people; topics.json is what we go by.
-   */
-  async #makeFolders(record: TopicRecord, partitions: readonly number[]): Promise<void> {
-    const { dataDir, fileSystem } = this.#parts;
-    const metadata = Buffer.from(`version: 0\ntopic_id: ${record.id}\n`);
-    await this.#forFolders(partitions, async (partition) => {
-      const directory = `${dataDir}/${partitionDirectoryName(record.name, partition)}`;
-      await fileSystem.makeDirectory(directory);
-      const file = await fileSystem.open(`${directory}/${PARTITION_METADATA_FILE}`, "readWrite");
-      try {
-        await writeFully(file, [metadata], 0);
-      } finally {
-        await file.close();
-      }
-    });
-  }
-
   async #openPartitions(record: TopicRecord, firstPartition: number): Promise<PartitionLog[]> {
-    const { dataDir, options } = this.#parts;
-    const settings = logSettingsOf(record.config, options);
+    const settings = logSettingsOf(record.config, this.#parts.options);
+    const { name: topic, id: topicId } = record;
     const opened: PartitionLog[] = [];
+    const open = async (partition: number) => {
+      const hasFolder = this.#foundFolders.has(partitionDirectoryName(topic, partition));
+      const log = await PartitionLog.open({ manager: this.#logs, topic, topicId, partition, hasFolder, settings });
+      opened.push(log);
+      return log;
+    };
     try {
-      return await this.#forFolders(partitionsFrom(record, firstPartition), async (partition) => {
-        const directory = `${dataDir}/${partitionDirectoryName(record.name, partition)}`;
-        const log = await PartitionLog.open({
-          manager: this.#logs,
-          directory,
-          topic: record.name,
-          partition,
-          settings,
-        });
-        opened.push(log);
-        return log;
-      });
+      return await settleAll(
+        partitionsFrom(record, firstPartition).map((partition) => this.#openSlots.run(() => open(partition))),
+      );
     } catch (error) {
       await Promise.allSettled(opened.map((log) => log.close()));
       throw error;
     }
-  }
-
-  /** The results in the order of the partitions. Of all topics together, so many are under way at a time. */
-  #forFolders<Result>(partitions: readonly number[], work: (partition: number) => Promise<Result>): Promise<Result[]> {
-    return settleAll(partitions.map((partition) => this.#folderSlots.run(() => work(partition))));
   }
 
   #show(record: TopicRecord, partitions: PartitionLog[]): Topic {
@@ -383,11 +332,13 @@ export class TopicManager {
   async #removeFolders(record: TopicRecord): Promise<void> {
     const { dataDir, fileSystem } = this.#parts;
     for (let partition = 0; partition < record.partitions; partition++) {
-      const folder = join(dataDir, partitionDirectoryName(record.name, partition));
+      const name = partitionDirectoryName(record.name, partition);
+      const folder = join(dataDir, name);
       if (!(await fileSystem.exists(folder))) continue;
       const shortName = record.name.slice(0, DELETED_NAME_LENGTH);
       const deleted = join(dataDir, `${partitionDirectoryName(shortName, partition)}.${record.id}-delete`);
       await fileSystem.rename(folder, deleted);
+      this.#foundFolders.delete(name);
       this.#removeLater(deleted);
     }
     await fileSystem.syncDirectory(dataDir);

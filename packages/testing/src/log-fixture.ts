@@ -13,6 +13,7 @@ import { recordBatch, type TestBatchOptions, type TestRecord } from "./record-ba
 
 const DATA_DIR = "/data";
 const TOPIC = "orders";
+const TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAQ";
 const PARTITION = 3;
 /** Long enough that a checkpoint is written only when a test asks for it. */
 const NEVER_MS = 2 ** 31 - 1;
@@ -25,6 +26,7 @@ export interface LogFixtureOptions {
   readonly tailCacheBytes?: number;
   readonly readHandleLimit?: number;
   readonly checkpointIntervalMs?: number;
+  readonly checkpointBytes?: number;
 }
 
 export class LogFixture {
@@ -37,9 +39,9 @@ export class LogFixture {
 
   static async open(options: LogFixtureOptions = {}): Promise<LogFixture> {
     const fixture = new LogFixture(options);
-    await fixture.fileSystem.makeDirectory(fixture.directory);
-    // The folders are made by those who make topics, and are there for good when a log is opened.
-    for (const folder of ["/", fixture.dataDir]) await fixture.fileSystem.syncDirectory(folder);
+    await fixture.fileSystem.makeDirectory(fixture.dataDir);
+    // Whoever opens a log manager has made the data dir, for good.
+    await fixture.fileSystem.syncDirectory("/");
     await fixture.reopen();
     return fixture;
   }
@@ -71,13 +73,15 @@ export class LogFixture {
       logger: silentLogger,
       isCleanStart,
       checkpointIntervalMs: this.#options.checkpointIntervalMs ?? NEVER_MS,
+      checkpointBytes: this.#options.checkpointBytes ?? 0,
       ...(tailCacheBytes === undefined ? {} : { tailCacheBytes }),
       ...(readHandleLimit === undefined ? {} : { readHandleLimit }),
     });
     this.#log = await PartitionLog.open({
       manager: this.#manager,
-      directory: this.directory,
       topic: TOPIC,
+      topicId: TOPIC_ID,
+      hasFolder: await this.fileSystem.exists(this.directory),
       partition: PARTITION,
       settings: { ...defaultLogSettings, messageTimestampAfterMaxMs: -1, ...settings },
     });

@@ -136,6 +136,23 @@ describe("a disk that is full", () => {
     assert.equal(clock.pendingCount, 0);
   });
 
+  test("does not close a partition whose first record finds no room for the folder", async () => {
+    const { disk, fixture, clock, appendAll } = await openOnFaultyDisk();
+    disk.faults.freeBytes = () => 0;
+    disk.faults.onWrite = () => {
+      throw diskError("ENOSPC");
+    };
+    const [result] = await clock.runUntil(Promise.allSettled(appendAll(["a"])), 100);
+    assert.ok(result?.status === "rejected" && isStorageError(result.reason));
+
+    disk.faults = {};
+    await clock.advance(1000);
+    await clock.runUntil(Promise.all(appendAll(["a"])), 100);
+
+    await fixture.reopen();
+    assert.deepEqual(await fixture.readAll(), numbered(["a"]));
+  });
+
   test("is the same with a disk that really has no room", async () => {
     const clock = new VirtualClock();
     const fixture = await LogFixture.open({ clock, fileSystem: new MemoryFileSystem(10_000) });

@@ -32,7 +32,9 @@ export interface ManagedLog {
   /** All before it was compacted. */
   readonly cleanedOffset: bigint;
   readonly hasFailed: boolean;
-  /** Brings the side files up to the log's end. */
+  /** Whether a restart would have to read much that is on the disk already. */
+  readonly isCheckpointDue: boolean;
+  /** Brings the side files up to the log's end, if that is due. */
   checkpoint(): Promise<void>;
 }
 
@@ -49,10 +51,14 @@ export interface LogManagerOptions {
   readonly tailCacheBytes?: number;
   /** How often the logs' progress is written down. A restart scans what came after the last time. */
   readonly checkpointIntervalMs?: number;
+  /** A log writes its side files once so many bytes came since the last time: fewer are read sooner than the files. */
+  readonly checkpointBytes?: number;
 }
 
 const READ_HANDLE_LIMIT = 256;
 const TAIL_CACHE_BYTES = 64 * MEBIBYTE;
+/** Reading so much takes less than the eight calls that two side files take. */
+const CHECKPOINT_BYTES = 64 * 1024;
 /** Logs that are brought up to date in one round; the others follow in the next ones. */
 const CHECKPOINTS_PER_ROUND = 128;
 
@@ -73,7 +79,8 @@ export class LogManager {
   readonly isCleanStart: boolean;
   /** Higher at every start: a reader learns from it that the log's end may have been cut in between. */
   readonly leaderEpoch: number;
-  readonly #dataDir: string;
+  readonly dataDir: string;
+  readonly checkpointBytes: number;
   readonly #checkpointIntervalMs: number;
   /** By folder name; what the files say of logs that are not open. */
   readonly #saved = new Map<string, SavedOffsets>();
@@ -89,6 +96,7 @@ export class LogManager {
   readonly #savingCleaned = new CoalescedTask(() =>
     this.#writeOffsets(CLEANED_FILE, ({ cleanedOffset }) => (cleanedOffset > 0n ? cleanedOffset : null)),
   );
+  readonly #syncingDataDir = new CoalescedTask(() => this.fileSystem.syncDirectory(this.dataDir));
   #timer: Timer | null = null;
   #round: Promise<void> | null = null;
   #hasFailed = false;
@@ -117,7 +125,8 @@ export class LogManager {
     this.tailCacheBudget = new TailCacheBudget(options.tailCacheBytes ?? TAIL_CACHE_BYTES);
     this.isCleanStart = options.isCleanStart;
     this.leaderEpoch = leaderEpoch;
-    this.#dataDir = options.dataDir;
+    this.dataDir = options.dataDir;
+    this.checkpointBytes = options.checkpointBytes ?? CHECKPOINT_BYTES;
     this.#checkpointIntervalMs = options.checkpointIntervalMs ?? SECOND_MS;
   }
 
@@ -187,6 +196,11 @@ export class LogManager {
     return this.#savingCleaned.run();
   }
 
+  /** Makes the folders last that were made in the data dir: one sync for all that were made at the same time. */
+  syncDataDir(): Promise<void> {
+    return this.#syncingDataDir.run();
+  }
+
   /** Writes all down; the logs must be closed before. Rejects with KAFKA_STORAGE_ERROR if the next start has to check them. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
@@ -216,8 +230,10 @@ export class LogManager {
   async #checkpointAdvanced(): Promise<void> {
     let count = 0;
     for (const log of this.#advanced) {
-      if (count++ === CHECKPOINTS_PER_ROUND || this.#isClosed) break;
+      if (count === CHECKPOINTS_PER_ROUND || this.#isClosed) break;
       this.#advanced.delete(log);
+      if (!log.isCheckpointDue) continue;
+      count += 1;
       try {
         await log.checkpoint();
       } catch (error) {
@@ -239,7 +255,7 @@ export class LogManager {
       const offset = offsetOf(saved);
       if (offset !== null) lines.push(`${saved.topic} ${saved.partition} ${offset}`);
     }
-    return writeFileAtomic(this.fileSystem, `${this.#dataDir}/${fileName}`, encodeCheckpoint(lines));
+    return writeFileAtomic(this.fileSystem, `${this.dataDir}/${fileName}`, encodeCheckpoint(lines));
   }
 
   *#all(): Iterable<SavedOffsets> {

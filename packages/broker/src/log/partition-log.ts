@@ -13,6 +13,7 @@ import { type EpochEndOffset, LeaderEpochs } from "./leader-epochs.ts";
 import { type FlushGroup, type FlushListener, LogFlusher } from "./log-flusher.ts";
 import type { LogManager, ManagedLog } from "./log-manager.ts";
 import type { LogSettings } from "./log-settings.ts";
+import { PartitionFolder } from "./partition-folder.ts";
 import { encodeSnapshot, type ProducerSnapshots } from "./producer-snapshots.ts";
 import { type RecoveredLog, recoverLog, replayProducers } from "./recovery.ts";
 import { countExpired, isExpired } from "./retention.ts";
@@ -22,10 +23,11 @@ import { findNewest, findTimestamp, type RecordPosition, type SearchedLog } from
 
 export interface PartitionLogOptions {
   readonly manager: LogManager;
-  /** The partition's folder; it must be there. */
-  readonly directory: string;
   readonly topic: string;
+  readonly topicId: string;
   readonly partition: number;
+  /** Whether the partition's folder is there. If not, the log is empty, and the first record makes it. */
+  readonly hasFolder: boolean;
   readonly settings: LogSettings;
 }
 
@@ -111,6 +113,8 @@ export class PartitionLog implements ManagedLog {
   #highWatermark: bigint;
   /** The recovery point as of the last checkpoint. */
   #checkpointOffset: bigint;
+  /** What a restart would read because the side files do not speak of it. */
+  #bytesSinceCheckpoint: number;
   /** All before it was compacted. */
   #cleanedOffset: bigint;
   #isCompacting = false;
@@ -121,15 +125,23 @@ export class PartitionLog implements ManagedLog {
   #maintenance: Promise<void> = DONE;
 
   /**
-   * Opens the log in its folder; a folder without segments is an empty log.
+   * Opens the log in its folder; one without segments is an empty log.
    *
    * Whatever a crash left is repaired: after it the log ends behind its last good batch. Rejects with
    * KAFKA_STORAGE_ERROR if the folder cannot be read or repaired.
    */
   static async open(options: PartitionLogOptions): Promise<PartitionLog> {
-    const { manager, directory, topic, partition, settings } = options;
+    const { manager, topic, topicId, partition, hasFolder, settings } = options;
     const { fileSystem, handles, logger, clock } = manager;
-    const context = { directory, fileSystem, handles, logger, indexIntervalBytes: settings.indexIntervalBytes };
+    const folder = new PartitionFolder({
+      path: `${manager.dataDir}/${partitionDirectoryName(topic, partition)}`,
+      topicId,
+      isThere: hasFolder,
+      fileSystem,
+      syncDataDir: () => manager.syncDataDir(),
+    });
+    const directory = folder.path;
+    const context = { directory, folder, fileSystem, handles, logger, indexIntervalBytes: settings.indexIntervalBytes };
     const recoveryPoint = manager.recoveryPointOf(topic, partition);
     const epochs = new LeaderEpochs();
     const recovered = await recoverLog({
@@ -149,7 +161,7 @@ export class PartitionLog implements ManagedLog {
       smaller(recoveryPoint ?? 0n, recovered.logEndOffset),
     );
     manager.add(log);
-    if (log.#isCheckpointDue) manager.noteAdvance(log);
+    if (log.isCheckpointDue) manager.noteAdvance(log);
     // What was written down about a log of this name that is gone must not be believed about this one.
     if (recoveryPoint !== null && recoveryPoint > recovered.logEndOffset) await manager.saveRecoveryPoints();
     return log;
@@ -179,6 +191,7 @@ export class PartitionLog implements ManagedLog {
     this.#logEndOffset = recovered.logEndOffset;
     this.#highWatermark = recovered.logEndOffset;
     this.#checkpointOffset = recoveryPoint;
+    this.#bytesSinceCheckpoint = recovered.replayedBytes;
     this.#cleanedOffset = smaller(manager.cleanedOffsetOf(topic, partition), recovered.logEndOffset);
     this.#flusher = new LogFlusher(manager.clock, settings, recovered.logEndOffset, this.#flushListener());
   }
@@ -255,6 +268,7 @@ export class PartitionLog implements ManagedLog {
     const position = segment.place(header, baseOffset, this.#manager.clock.nowMs());
     if (header.producerId >= 0n) this.#producers.advance(header, baseOffset, nowMs);
     this.#logEndOffset = endOffset;
+    this.#bytesSinceCheckpoint += header.sizeBytes;
     const group = this.#flusher.add(batch, segment, position, baseOffset, endOffset);
     return {
       baseOffset,
@@ -381,7 +395,7 @@ export class PartitionLog implements ManagedLog {
     this.#rolled = this.#rolled.filter((rolled) => rolled.segment !== segment && !gone.includes(rolled.segment));
     for (const later of gone) await later.remove();
     await segment.truncate(failed.position);
-    await segment.recover(endOffset, false, () => true);
+    await segment.recover({ fromOffset: endOffset, checkCrcFrom: null }, () => true);
     // If nothing more is written to this segment nobody will sync it, and a power cut would give back what was cut off.
     await segment.sync();
     await this.#exclusively(() => this.#snapshots.removeBehind(endOffset));
@@ -666,29 +680,31 @@ export class PartitionLog implements ManagedLog {
     this.#manager.logger.info({ log: this.#name, startOffset, segments: gone.length }, "deleted old segments");
   }
 
-  /** Brings the side files up to the log's end, so that a restart need not read far. */
+  /** Brings the side files up to the log's end, if that is due, so that a restart need not read far. */
   checkpoint(): Promise<void> {
     return this.#exclusively(() => this.#writeCheckpoint());
   }
 
-  /** True if a restart would have to look at batches again that are on the disk already. */
-  get #isCheckpointDue(): boolean {
+  get isCheckpointDue(): boolean {
+    if (this.#bytesSinceCheckpoint < this.#manager.checkpointBytes) return false;
     return this.#checkpointOffset < this.#flusher.syncedOffset || !this.#snapshots.isUpTo(this.#logEndOffset);
   }
 
   async #writeCheckpoint(): Promise<void> {
     // While the log is cut back, its producers are still those of what is cut off.
-    if (this.hasFailed || this.#state === "being repaired" || !this.#isCheckpointDue) return;
+    if (this.hasFailed || this.#state === "being repaired" || !this.isCheckpointDue) return;
     const { recoveryPoint } = this;
     const { directory, fileSystem } = this.#context;
     const active = this.#activeSegment;
     const snapshotOffset = this.#logEndOffset;
     const snapshot = encodeSnapshot(this.#producers);
+    const coveredBytes = this.#bytesSinceCheckpoint;
     await this.#epochs.save(fileSystem, `${directory}/${LEADER_EPOCH_FILE}`);
     await active.saveIndexes();
     await this.#snapshots.write(snapshotOffset, snapshot, false);
     await this.#snapshots.removeBefore(this.#checkpointOffset, active.baseOffset);
     this.#checkpointOffset = larger(recoveryPoint, this.#checkpointOffset);
+    this.#bytesSinceCheckpoint -= coveredBytes;
   }
 
   /** Runs one change of files after the other. */

@@ -196,17 +196,25 @@ describe("after a crash", () => {
 });
 
 describe("after a restart", () => {
-  for (const kind of ["in order", "after a crash", "after a crash behind a checkpoint"] as const) {
+  for (const kind of [
+    "in order",
+    "in order, too short for side files",
+    "after a crash",
+    "after a crash behind a checkpoint",
+    "after a crash behind a checkpoint, too short for side files",
+  ] as const) {
+    const checkpointBytes = kind.endsWith("side files") ? 64 * 1024 : 0;
     const restart = async (fixture: LogFixture) => {
-      if (kind === "in order") await fixture.close();
-      await fixture.reopen({ isCleanStart: kind === "in order" });
+      const isInOrder = kind.startsWith("in order");
+      if (isInOrder) await fixture.close();
+      await fixture.reopen({ isCleanStart: isInOrder });
     };
 
     test(`producers are known with their last five batches, ${kind}`, async () => {
-      const fixture = await LogFixture.open();
+      const fixture = await LogFixture.open({ checkpointBytes });
       for (let sequence = 0; sequence < 4; sequence++) fixture.append(["a"], { stamp: producerStamp(7n, sequence) });
       await fixture.append(["b"], { stamp: producerStamp(8n, 2 ** 31 - 1, 5) }).flushed;
-      if (kind.endsWith("checkpoint")) await fixture.checkpoint();
+      if (kind.includes("checkpoint")) await fixture.checkpoint();
       await fixture.append(["a"], { stamp: producerStamp(7n, 4) }).flushed;
 
       await restart(fixture);
@@ -224,10 +232,11 @@ describe("after a restart", () => {
       const fixture = await LogFixture.open({
         settings: { segmentBytes: 3000, indexIntervalBytes: 300 },
         tailCacheBytes: 0,
+        checkpointBytes,
       });
       const values = Array.from({ length: 100 }, (_, index) => `value ${index}`);
       for (const [index, value] of values.entries()) {
-        if (index === 55 && kind.endsWith("checkpoint")) await fixture.checkpoint();
+        if (index === 55 && kind.includes("checkpoint")) await fixture.checkpoint();
         await fixture.append([{ value, timestamp: 1_000_000 + index * 10 }]).flushed;
       }
 

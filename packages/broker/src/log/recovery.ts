@@ -3,7 +3,7 @@
 import type { Clock } from "@millrace/base";
 import type { BatchHeader } from "@millrace/protocol";
 import { ProducerState } from "../producer-state.ts";
-import { larger } from "./bigints.ts";
+import { larger, smaller } from "./bigints.ts";
 import { finishSwap, parseSwapFileName } from "./compaction.ts";
 import {
   CLEANED_SUFFIX,
@@ -39,6 +39,8 @@ export interface RecoveredLog {
   readonly logEndOffset: bigint;
   readonly producers: ProducerState;
   readonly snapshots: ProducerSnapshots;
+  /** Of the batches that no snapshot speaks of. */
+  readonly replayedBytes: number;
 }
 
 /**
@@ -50,7 +52,9 @@ export interface RecoveredLog {
  */
 export async function recoverLog(options: RecoveryOptions): Promise<RecoveredLog> {
   const { context, epochs } = options;
-  const names = await tidyFolder(context, await context.fileSystem.list(context.directory));
+  const names = context.folder.isThere
+    ? await tidyFolder(context, await context.fileSystem.list(context.directory))
+    : [];
   const segments = await findSegments(context, names, options.logStartOffset);
   const first = segments[0];
   const snapshots = new ProducerSnapshots(context, offsetsIn(names, SNAPSHOT_SUFFIX));
@@ -63,7 +67,8 @@ export async function recoverLog(options: RecoveryOptions): Promise<RecoveredLog
     (await epochs.load(context.fileSystem, `${context.directory}/${LEADER_EPOCH_FILE}`));
   const replay = await Replay.start(snapshots, epochs, options.clock.timestampMs(), recoveryPoint, first.baseOffset);
   if (!hasEpochs) replay.restartAt(first.baseOffset);
-  for (const segment of segments) await replay.readHeaders(segment, recoveryPoint);
+  const tail = segments[firstToCheck(segments, recoveryPoint)]?.baseOffset ?? recoveryPoint;
+  for (const segment of segments) await replay.readHeaders(segment, tail);
 
   const logEndOffset = await checkTail(options, segments, recoveryPoint, replay);
   if (logEndOffset < recoveryPoint && options.recoveryPoint !== null) {
@@ -82,6 +87,7 @@ export async function recoverLog(options: RecoveryOptions): Promise<RecoveredLog
     logEndOffset,
     producers: replay.producers,
     snapshots,
+    replayedBytes: replay.takenBytes,
   };
 }
 
@@ -139,6 +145,7 @@ async function startEmpty(context: SegmentContext, snapshots: ProducerSnapshots)
     logEndOffset: 0n,
     producers: new ProducerState(),
     snapshots,
+    replayedBytes: 0,
   };
 }
 
@@ -147,6 +154,7 @@ class Replay {
   readonly #epochs: LeaderEpochs;
   readonly #nowMs: number;
   producers: ProducerState;
+  takenBytes = 0;
   #nextOffset: bigint;
 
   /** Starts from the newest snapshot of what is surely in the log. */
@@ -170,6 +178,11 @@ class Replay {
     this.#nextOffset = nextOffset;
   }
 
+  /** All before it is known. */
+  get nextOffset(): bigint {
+    return this.#nextOffset;
+  }
+
   restartAt(offset: bigint): void {
     this.producers = new ProducerState();
     this.#nextOffset = offset;
@@ -179,6 +192,7 @@ class Replay {
   take(header: BatchHeader): void {
     if (header.baseOffset < this.#nextOffset) return;
     this.#nextOffset = header.baseOffset + BigInt(header.lastOffsetDelta) + 1n;
+    this.takenBytes += header.sizeBytes;
     this.#epochs.assign(header.partitionLeaderEpoch, header.baseOffset);
     this.producers.replay(header, this.#nowMs);
   }
@@ -194,7 +208,10 @@ class Replay {
   }
 }
 
-/** Walks what is behind the recovery point, cuts the log behind its last good batch, and returns its end. */
+/**
+ * Walks what is behind the recovery point, and what before it no snapshot speaks of; cuts the log behind its last good
+ * batch, and returns its end.
+ */
 async function checkTail(
   { context, isCleanStart }: RecoveryOptions,
   segments: Segment[],
@@ -206,7 +223,9 @@ async function checkTail(
     const segment = segments[index];
     if (segment === undefined) break;
     logEndOffset = segment.baseOffset;
-    const endPosition = await segment.recover(larger(recoveryPoint, segment.baseOffset), !isCleanStart, (header) => {
+    const fromOffset = larger(smaller(recoveryPoint, replay.nextOffset), segment.baseOffset);
+    const checkCrcFrom = isCleanStart ? null : recoveryPoint;
+    const endPosition = await segment.recover({ fromOffset, checkCrcFrom }, (header) => {
       logEndOffset = header.baseOffset + BigInt(header.lastOffsetDelta) + 1n;
       replay.take(header);
       return true;

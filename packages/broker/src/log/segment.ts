@@ -7,6 +7,7 @@ import { larger } from "./bigints.ts";
 import type { FileHandles, HandleOwner } from "./file-handles.ts";
 import { INDEX_SUFFIX, LOG_SUFFIX, offsetFileName, TIME_INDEX_SUFFIX } from "./file-names.ts";
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from "./offset-index.ts";
+import type { PartitionFolder } from "./partition-folder.ts";
 import { TIME_ENTRY_BYTES, TimeIndex } from "./time-index.ts";
 
 /** An index entry's offset is 32 bits and relative to the base; Kafka reads it as signed. */
@@ -20,6 +21,7 @@ const NO_BYTES = Buffer.alloc(0);
 /** What the segments of one log share. */
 export interface SegmentContext {
   readonly directory: string;
+  readonly folder: PartitionFolder;
   readonly fileSystem: FileSystem;
   readonly handles: FileHandles;
   readonly logger: Logger;
@@ -73,6 +75,8 @@ export class Segment implements HandleOwner {
   /** Monotonic, by the broker's clock; null until the first append since the log was opened. */
   #firstAppendMs: number | null = null;
   #file: File | null = null;
+  /** Whether there is one on the disk: the first write makes it. */
+  #hasFile: boolean;
   #isDirectorySynced: boolean;
   #isSealed = false;
 
@@ -83,6 +87,7 @@ export class Segment implements HandleOwner {
     this.#sizeBytes = sizeBytes;
     this.#readableBytes = sizeBytes;
     this.#indexes = indexes;
+    this.#hasFile = indexes === null;
     this.#isDirectorySynced = indexes === null;
     this.#isSealed = indexes === null;
   }
@@ -158,7 +163,7 @@ export class Segment implements HandleOwner {
     const file = this.#file;
     if (file === null) return;
     if (this.#isDirectorySynced) return file.sync();
-    await Promise.all([file.sync(), this.#context.fileSystem.syncDirectory(this.#context.directory)]);
+    await Promise.all([file.sync(), this.#context.folder.sync()]);
     this.#isDirectorySynced = true;
   }
 
@@ -169,7 +174,10 @@ export class Segment implements HandleOwner {
   }
 
   async #openFile(): Promise<File> {
-    this.#file ??= await this.#context.fileSystem.open(this.logPath, "readWrite");
+    if (this.#file !== null) return this.#file;
+    await this.#context.folder.make();
+    this.#file = await this.#context.fileSystem.open(this.logPath, "readWrite");
+    this.#hasFile = true;
     return this.#file;
   }
 
@@ -177,7 +185,8 @@ export class Segment implements HandleOwner {
   async truncate(sizeBytes: number): Promise<void> {
     this.#sizeBytes = sizeBytes;
     this.#readableBytes = Math.min(this.#readableBytes, sizeBytes);
-    await (await this.#openFile()).truncate(sizeBytes);
+    // A full disk has no room for a new file either: there is nothing to cut off then.
+    if (this.#hasFile) await (await this.#openFile()).truncate(sizeBytes);
   }
 
   /** Writes the index entries that are new since the last time, if there are enough of them. */
@@ -399,20 +408,22 @@ export class Segment implements HandleOwner {
    * Makes this the active segment: walks its batches from the last index entry before the offset on and enters them into
    * the indexes.
    *
-   * visit is called for each of them. Returns the position behind the last good batch; what is behind it has to be cut.
+   * checkCrcFrom: as of scanBatches; null after a broker that closed in order. visit is called for each batch. Returns the
+   * position behind the last good one; what is behind it has to be cut.
    */
-  async recover(fromOffset: bigint, checkCrc: boolean, visit: VisitBatch): Promise<number> {
+  async recover(options: { fromOffset: bigint; checkCrcFrom: bigint | null }, visit: VisitBatch): Promise<number> {
+    const { fromOffset, checkCrcFrom } = options;
     const indexes = (await this.#soundIndexes(fromOffset)) ?? noIndexes();
     const fromPosition = this.#cutIndexes(indexes, fromOffset);
     this.#indexes = indexes;
     this.#isSealed = false;
     // Whether a crash came before the first sync of the folder, nobody can tell.
-    this.#isDirectorySynced &&= !checkCrc;
+    this.#isDirectorySynced &&= checkCrcFrom === null;
     this.#newest = timedOffsetAt(indexes.time, indexes.time.count - 1, this.baseOffset);
     this.#savedOffsetEntries = Math.min(this.#savedOffsetEntries, indexes.offset.count);
     this.#savedTimeEntries = Math.min(this.#savedTimeEntries, indexes.time.count);
     this.#bytesSinceIndexEntry = 0;
-    return this.scan({ fromPosition, checkCrcFrom: checkCrc ? fromOffset : null }, (header, position) => {
+    return this.scan({ fromPosition, checkCrcFrom }, (header, position) => {
       this.#enter(indexes, header, header.baseOffset, position);
       return visit(header, position);
     });
@@ -421,7 +432,9 @@ export class Segment implements HandleOwner {
   /** Those in memory, if this is the active segment; else what the files say of the batches before the offset. */
   async #soundIndexes(fromOffset: bigint): Promise<Indexes | null> {
     if (!this.#isSealed) return this.#indexes;
-    const saved = fromOffset > this.baseOffset ? await this.#readSavedIndexes() : null;
+    // The index files of a short segment are not there, or take longer to read than it does.
+    const isShort = this.#sizeBytes <= SAVED_ENTRIES_MIN * this.#context.indexIntervalBytes;
+    const saved = fromOffset > this.baseOffset && !isShort ? await this.#readSavedIndexes() : null;
     this.#savedOffsetEntries = saved?.offset.count ?? 0;
     this.#savedTimeEntries = saved?.time.count ?? 0;
     return saved;
