@@ -3,12 +3,9 @@
 import { type FileSystem, writeFully } from "@millrace/base";
 import { PARTITION_METADATA_FILE } from "./file-names.ts";
 
-interface PartitionFolderParts {
-  readonly path: string;
+/** What it takes to make a folder. */
+interface MissingFolder {
   readonly topicId: string;
-  /** False if there is nothing of that name yet. */
-  readonly isThere: boolean;
-  readonly fileSystem: FileSystem;
   /** Makes the folders that were made in the data dir last. */
   syncDataDir(): Promise<void>;
 }
@@ -16,17 +13,17 @@ interface PartitionFolderParts {
 /** A thousand topics that nobody writes to are a line each in topics.json, and no work for the disk. */
 export class PartitionFolder {
   readonly path: string;
-  readonly #parts: PartitionFolderParts;
+  readonly #fileSystem: FileSystem;
   #isThere: boolean;
-  /** Whether a power cut leaves its name in the data dir. */
-  #isLasting: boolean;
+  /** Null once its name in the data dir lasts. */
+  #missing: MissingFolder | null;
 
-  constructor(parts: PartitionFolderParts) {
-    this.path = parts.path;
-    this.#parts = parts;
-    this.#isThere = parts.isThere;
-    // What is there at the start lasts: LogManager.open syncs the data dir.
-    this.#isLasting = parts.isThere;
+  /** missing: null for a folder that is there. Such a one lasts: LogManager.open syncs the data dir. */
+  constructor(fileSystem: FileSystem, path: string, missing: MissingFolder | null) {
+    this.path = path;
+    this.#fileSystem = fileSystem;
+    this.#isThere = missing === null;
+    this.#missing = missing;
   }
 
   get isThere(): boolean {
@@ -39,12 +36,11 @@ export class PartitionFolder {
    * Kafka's partition.metadata is there for Kafka's tools and for people; topics.json is what we go by.
    */
   async make(): Promise<void> {
-    if (this.#isThere) return;
-    const { fileSystem, topicId } = this.#parts;
-    await fileSystem.makeDirectory(this.path);
-    const file = await fileSystem.open(`${this.path}/${PARTITION_METADATA_FILE}`, "readWrite");
+    if (this.#isThere || this.#missing === null) return;
+    await this.#fileSystem.makeDirectory(this.path);
+    const file = await this.#fileSystem.open(`${this.path}/${PARTITION_METADATA_FILE}`, "readWrite");
     try {
-      await writeFully(file, [Buffer.from(`version: 0\ntopic_id: ${topicId}\n`)], 0);
+      await writeFully(file, [Buffer.from(`version: 0\ntopic_id: ${this.#missing.topicId}\n`)], 0);
     } finally {
       await file.close();
     }
@@ -53,8 +49,8 @@ export class PartitionFolder {
 
   /** Makes the names of the files in it last, and its own. */
   async sync(): Promise<void> {
-    const names = this.#parts.fileSystem.syncDirectory(this.path);
-    await (this.#isLasting ? names : Promise.all([names, this.#parts.syncDataDir()]));
-    this.#isLasting = true;
+    const names = this.#fileSystem.syncDirectory(this.path);
+    await (this.#missing === null ? names : Promise.all([names, this.#missing.syncDataDir()]));
+    this.#missing = null;
   }
 }

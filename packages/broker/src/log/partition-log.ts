@@ -133,14 +133,9 @@ export class PartitionLog implements ManagedLog {
   static async open(options: PartitionLogOptions): Promise<PartitionLog> {
     const { manager, topic, topicId, partition, hasFolder, settings } = options;
     const { fileSystem, handles, logger, clock } = manager;
-    const folder = new PartitionFolder({
-      path: `${manager.dataDir}/${partitionDirectoryName(topic, partition)}`,
-      topicId,
-      isThere: hasFolder,
-      fileSystem,
-      syncDataDir: () => manager.syncDataDir(),
-    });
-    const directory = folder.path;
+    const directory = `${manager.dataDir}/${partitionDirectoryName(topic, partition)}`;
+    const missing = hasFolder ? null : { topicId, syncDataDir: () => manager.syncDataDir() };
+    const folder = new PartitionFolder(fileSystem, directory, missing);
     const context = { directory, folder, fileSystem, handles, logger, indexIntervalBytes: settings.indexIntervalBytes };
     const recoveryPoint = manager.recoveryPointOf(topic, partition);
     const epochs = new LeaderEpochs();

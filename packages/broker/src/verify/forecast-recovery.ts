@@ -7,6 +7,7 @@ import { FileHandles } from "../log/file-handles.ts";
 import { LOG_SUFFIX, parseOffsetFileName } from "../log/file-names.ts";
 import { LeaderEpochs } from "../log/leader-epochs.ts";
 import { defaultLogSettings } from "../log/log-settings.ts";
+import { PartitionFolder } from "../log/partition-folder.ts";
 import { recoverLog } from "../log/recovery.ts";
 import { OverlayFileSystem } from "./overlay-file-system.ts";
 import type { RecoveryForecast } from "./report.ts";
@@ -26,10 +27,11 @@ export async function forecastRecovery(parts: ForecastParts): Promise<RecoveryFo
   const sizesBefore = await logSizes(fileSystem, directory);
   const overlay = new OverlayFileSystem(fileSystem);
   const handles = new FileHandles(overlay, 1);
+  const folder = new PartitionFolder(overlay, directory, null);
   const { indexIntervalBytes } = defaultLogSettings;
   try {
     const recovered = await recoverLog({
-      context: { directory, fileSystem: overlay, handles, logger: silentLogger, indexIntervalBytes },
+      context: { directory, folder, fileSystem: overlay, handles, logger: silentLogger, indexIntervalBytes },
       clock,
       epochs: new LeaderEpochs(),
       logStartOffset,

@@ -202,13 +202,12 @@ class DataDirVerifier {
       for (let partition = 0; partition < record.partitions; partition++) {
         const folder = partitionDirectoryName(record.name, partition);
         if (present.has(folder)) continue;
+        // A partition that nobody has written to has none.
         const recoveryPoint = recoveryPoints.get(folder) ?? 0n;
-        const consequence = "the next start makes it, empty";
-        if (recoveryPoint === 0n) this.#problems.add("note", folder, null, "the folder is not there", consequence);
-        else {
-          const what = `the folder is not there; its log had records up to offset ${recoveryPoint}`;
-          this.#problems.add("damage", folder, null, what, `${consequence}: they are gone, unless a backup has them`);
-        }
+        if (recoveryPoint === 0n) continue;
+        const what = `the folder is not there; its log had records up to offset ${recoveryPoint}`;
+        const consequence = "the next start begins an empty log: they are gone, unless a backup has them";
+        this.#problems.add("damage", folder, null, what, consequence);
       }
     }
   }
