@@ -1,57 +1,46 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
-import { promisify } from "node:util";
 import { KafkaError } from "@millrace/protocol";
+import { KafkaCluster } from "@millrace/testing";
 import { Admin, type AdminConfig } from "./admin.ts";
 import { Cluster } from "./cluster/cluster.ts";
 import type { SaslOptions } from "./cluster/sasl.ts";
 import { commonOptions } from "./common-options.ts";
 
 const control = process.env.KAFKA_CONTROL;
-/** Where the control command puts its listeners, from the port of the plain one on. */
 const PORT = 24_592;
-const sasl = `127.0.0.1:${PORT + 200}`;
-const mutualTls = `127.0.0.1:${PORT + 300}`;
-const saslOverTls = `127.0.0.1:${PORT + 400}`;
 /** Short, so that a test sees sessions end. */
 const SESSION_MS = 3_000;
 const alice = { username: "alice", password: "alice-secret" };
 const mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 
 suite("security on Apache Kafka", { skip: control === undefined ? "KAFKA_CONTROL is not set" : false }, () => {
-  let state: string;
+  let cluster: KafkaCluster;
   let ca: Buffer;
   let cert: Buffer;
   let key: Buffer;
 
   before(async () => {
-    state = await mkdtemp(join(tmpdir(), "millrace-kafka-"));
-    const reauthentication = `connections.max.reauth.ms=${SESSION_MS}`;
-    await run(["start", "--secure", "--port", String(PORT), "--set", reauthentication], state);
-    [ca, cert, key] = await Promise.all(
-      ["ca.crt", "client.crt", "client.key"].map((name) => readFile(join(state, "tls", name))),
-    ).then(([authority, certificate, privateKey]) => {
-      assert.ok(authority !== undefined && certificate !== undefined && privateKey !== undefined);
-      return [authority, certificate, privateKey];
-    });
+    const settings = [`connections.max.reauth.ms=${SESSION_MS}`];
+    cluster = await KafkaCluster.start(control ?? "", { nodes: 1, port: PORT, isSecure: true, settings });
+    ca = readFileSync(cluster.tlsFile("ca.crt"));
+    cert = readFileSync(cluster.tlsFile("client.crt"));
+    key = readFileSync(cluster.tlsFile("client.key"));
   });
 
-  after(async () => {
-    await run(["stop"], state);
-    await rm(state, { recursive: true, force: true });
-  });
+  after(() => cluster?.stop());
 
   for (const mechanism of mechanisms) {
     test(`${mechanism} works, over TLS too; a wrong password and an unknown user are refused at once`, async () => {
-      await reach({ bootstrapServers: sasl, sasl: { mechanism, ...alice } });
-      await reach({ bootstrapServers: saslOverTls, ssl: { ca }, sasl: { mechanism, ...alice } });
+      await reach({ bootstrapServers: cluster.listeners.sasl, sasl: { mechanism, ...alice } });
+      await reach({ bootstrapServers: cluster.listeners.saslOverTls, ssl: { ca }, sasl: { mechanism, ...alice } });
 
       for (const wrong of [{ password: "wrong" }, { username: "bob" }]) {
-        const error = await failureOf({ bootstrapServers: sasl, sasl: { mechanism, ...alice, ...wrong } });
+        const error = await failureOf({
+          bootstrapServers: cluster.listeners.sasl,
+          sasl: { mechanism, ...alice, ...wrong },
+        });
         assert.equal(error.code, "SASL_AUTHENTICATION_FAILED");
         assert.equal(error.retriable, false);
         assert.doesNotMatch(error.message, /alice-secret/);
@@ -62,50 +51,56 @@ suite("security on Apache Kafka", { skip: control === undefined ? "KAFKA_CONTROL
   test("a mechanism that the broker has not is told with those it has", async () => {
     const oauth: SaslOptions = { mechanism: "OAUTHBEARER", token: () => "token" };
 
-    const error = await failureOf({ bootstrapServers: sasl, sasl: oauth });
+    const error = await failureOf({ bootstrapServers: cluster.listeners.sasl, sasl: oauth });
 
     assert.equal(error.code, "UNSUPPORTED_SASL_MECHANISM");
     assert.match(error.message, /the broker offers .*PLAIN/);
   });
 
   test("without SASL, a listener that asks for it gives a hint", async () => {
-    const error = await failureOf({ bootstrapServers: sasl, apiTimeoutMs: 1_000 });
+    const error = await failureOf({ bootstrapServers: cluster.listeners.sasl, apiTimeoutMs: 1_000 });
 
     assert.match(error.message, /perhaps it asks for SASL/);
   });
 
   test("TLS with a client certificate works, by address and by name", async () => {
-    await reach({ bootstrapServers: mutualTls, ssl: { ca, cert, key } });
-    await reach({ bootstrapServers: mutualTls.replace("127.0.0.1", "localhost"), ssl: () => ({ ca, cert, key }) });
+    await reach({ bootstrapServers: cluster.listeners.mutualTls, ssl: { ca, cert, key } });
+    await reach({
+      bootstrapServers: cluster.listeners.mutualTls.replace("127.0.0.1", "localhost"),
+      ssl: () => ({ ca, cert, key }),
+    });
   });
 
   test("a missing certificate, an unknown authority and a wrong name are refused at once", async () => {
     for (const ssl of [{ ca }, { cert, key }, { ca, cert, key, servername: "broker.example" }]) {
-      const error = await failureOf({ bootstrapServers: mutualTls, ssl });
+      const error = await failureOf({ bootstrapServers: cluster.listeners.mutualTls, ssl });
       assert.equal(error.retriable, false, error.message);
     }
   });
 
   test("plain text on a TLS listener says what to set", async () => {
-    assert.match((await failureOf({ bootstrapServers: mutualTls })).message, /the broker speaks TLS here; set ssl/);
+    assert.match(
+      (await failureOf({ bootstrapServers: cluster.listeners.mutualTls })).message,
+      /the broker speaks TLS here; set ssl/,
+    );
   });
 
   test("a connection outlives its sessions: it authenticates again under load", async () => {
     const credentials: SaslOptions = { mechanism: "SCRAM-SHA-256", ...alice };
-    const cluster = new Cluster(commonOptions.resolve({ bootstrapServers: sasl, sasl: credentials }));
-    const connection = await cluster.anyConnection();
+    const client = new Cluster(commonOptions.resolve({ bootstrapServers: cluster.listeners.sasl, sasl: credentials }));
+    const connection = await client.anyConnection();
     const endMs = performance.now() + SESSION_MS * 2.5;
     let requestCount = 0;
 
     while (performance.now() < endMs) {
-      await Promise.all([cluster.metadata.refreshBrokers(), cluster.metadata.allTopics()]);
+      await Promise.all([client.metadata.refreshBrokers(), client.metadata.allTopics()]);
       requestCount += 2;
     }
 
     assert.equal(connection.isOpen, true);
-    assert.equal(await cluster.anyConnection(), connection);
+    assert.equal(await client.anyConnection(), connection);
     assert.ok(requestCount > 100, `${requestCount} requests`);
-    await cluster.close();
+    await client.close();
   });
 
   async function reach(config: AdminConfig): Promise<void> {
@@ -122,8 +117,3 @@ suite("security on Apache Kafka", { skip: control === undefined ? "KAFKA_CONTROL
     return error;
   }
 });
-
-async function run(args: readonly string[], state: string): Promise<void> {
-  const [command = "", ...given] = (control ?? "").split(" ");
-  await promisify(execFile)(command, [...given, ...args], { env: { ...process.env, KAFKA_STATE: state } });
-}

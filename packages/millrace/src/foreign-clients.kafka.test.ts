@@ -6,6 +6,7 @@ import { after, before, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import {
+  findKcat,
   readWithKcat,
   runKafkaTool,
   runMillrace,
@@ -17,7 +18,7 @@ import {
 
 const execute = promisify(execFile);
 const jars = process.env.KAFKA_JARS ?? "";
-const kcat = process.env.KCAT ?? "";
+const kcat = findKcat() ?? "";
 const skip = jars === "" ? "KAFKA_JARS is not set" : false;
 
 const examples = fileURLToPath(new URL("../../../examples/", import.meta.url));
@@ -113,7 +114,9 @@ suite("a week of earthquakes, read back with other people's tools", { skip }, ()
     await assertReadBack("earthquakes");
   });
 
-  test("keys, headers and timestamps arrive as sent", { skip: kcat === "" && "KCAT is not set" }, async () => {
+  test("keys, headers and timestamps arrive as sent", {
+    skip: kcat === "" && "there is no kcat, and KCAT is not set",
+  }, async () => {
     const record =
       '{"key":"k","value":{"a":1.0},"headers":[{"key":"h","value":"1"},{"key":"h","value":null}],"timestamp":1700000000123,"partition":0}';
     const result = await runMillrace(["produce", "by-line", "--format", "ndjson", "--brokers", brokers], {

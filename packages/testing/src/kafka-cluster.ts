@@ -1,6 +1,6 @@
 /** A real Apache Kafka for a test: started, hurt and stopped with the command that KAFKA_CONTROL names. */
 
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +16,17 @@ export interface KafkaClusterOptions {
   readonly port: number;
   /** Broker settings, as "key=value". */
   readonly settings?: readonly string[];
+  /** With listeners that ask who comes: see `listeners`. */
+  readonly isSecure?: boolean;
+}
+
+/** Where the first broker of a secured cluster listens, as "host:port". User alice, password alice-secret. */
+export interface SecureListeners {
+  /** PLAIN, SCRAM-SHA-256, SCRAM-SHA-512. */
+  readonly sasl: string;
+  /** Asks for a client certificate. */
+  readonly mutualTls: string;
+  readonly saslOverTls: string;
 }
 
 /** Brokers are numbered from 1. */
@@ -24,26 +35,33 @@ export class KafkaCluster {
   readonly #stateDir: string;
   /** "host:port,host:port". */
   readonly bootstrapServers: string;
+  readonly listeners: SecureListeners;
 
-  private constructor(control: string, stateDir: string, bootstrapServers: string) {
+  private constructor(control: string, stateDir: string, { nodes, port }: KafkaClusterOptions) {
+    const server = (index: number) => `127.0.0.1:${port + index}`;
     this.#control = control;
     this.#stateDir = stateDir;
-    this.bootstrapServers = bootstrapServers;
+    this.bootstrapServers = Array.from({ length: nodes }, (_, index) => server(index)).join(",");
+    this.listeners = { sasl: server(200), mutualTls: server(300), saslOverTls: server(400) };
+  }
+
+  /** The path of a file that a secured cluster's clients need: "ca.crt", "client.crt", "client.key". */
+  tlsFile(name: string): string {
+    return join(this.#stateDir, "tls", name);
   }
 
   /** control: the command, as in KAFKA_CONTROL. */
   static async start(control: string, options: KafkaClusterOptions): Promise<KafkaCluster> {
-    const { nodes, port, settings = [] } = options;
+    const { nodes, port, settings = [], isSecure = false } = options;
     const stateDir = await mkdtemp(join(tmpdir(), "millrace-kafka-"));
-    const words = ["start", "--nodes", String(nodes), "--port", String(port)];
+    const words = ["start", "--nodes", String(nodes), "--port", String(port), ...(isSecure ? ["--secure"] : [])];
     try {
       await runControl(control, stateDir, [...words, ...settings.flatMap((setting) => ["--set", setting])]);
     } catch (error) {
       await runControl(control, stateDir, ["stop"]);
       throw error;
     }
-    const servers = Array.from({ length: nodes }, (_, index) => `127.0.0.1:${port + index}`);
-    return new KafkaCluster(control, stateDir, servers.join(","));
+    return new KafkaCluster(control, stateDir, options);
   }
 
   /** SIGKILL. */
@@ -83,9 +101,74 @@ async function runControl(control: string, stateDir: string, words: readonly str
 
 /** Runs one of Kafka's own command line tools, by its full class name. jars: a folder, as in KAFKA_JARS. Gives its stdout. */
 export async function runKafkaTool(jars: string, className: string, words: readonly string[]): Promise<string> {
+  return (await runJava(jars, className, words)).toString();
+}
+
+async function runJava(jars: string, className: string, words: readonly string[]): Promise<Buffer> {
   const java = ["-Xmx256m", "-XX:+UseSerialGC", "-cp", join(jars, "*"), className, ...words];
-  const { stdout } = await execute("java", java, { maxBuffer: OUTPUT_LIMIT_BYTES });
+  const { stdout } = await execute("java", java, { encoding: "buffer", maxBuffer: OUTPUT_LIMIT_BYTES });
   return stdout;
+}
+
+export interface PartitionSource {
+  readonly bootstrapServers: string;
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** A record as Kafka's own consumer prints it. */
+export interface KafkaRecord {
+  readonly timestamp: number;
+  /** "name:value,name:value". */
+  readonly headers: string;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+}
+
+/** Longest that Kafka's consumer waits for another record before it gives up. */
+const CONSUMER_LIMIT_MS = 60_000;
+/** What no record of a test has in it. */
+const MARKS = { field: "<|field|>", end: "<|end|>", null: "<|null|>" };
+
+/** Reads the first `count` records of a partition with Kafka's own consumer. jars: as for `runKafkaTool`. */
+export async function readWithKafka(jars: string, source: PartitionSource, count: number): Promise<KafkaRecord[]> {
+  const { bootstrapServers, topic, partition } = source;
+  const properties = {
+    "print.timestamp": "true",
+    "print.headers": "true",
+    "print.key": "true",
+    "key.separator": MARKS.field,
+    "line.separator": MARKS.end,
+    "null.literal": MARKS.null,
+  };
+  const stdout = await runJava(jars, "org.apache.kafka.tools.consumer.ConsoleConsumer", [
+    ...["--bootstrap-server", bootstrapServers, "--topic", topic, "--partition", String(partition)],
+    ...["--from-beginning", "--max-messages", String(count), "--timeout-ms", String(CONSUMER_LIMIT_MS)],
+    ...Object.entries(properties).flatMap(([name, value]) => ["--property", `${name}=${value}`]),
+  ]);
+  // Newer versions warn first, that --property will be called otherwise one day.
+  const records = stdout.subarray(stdout.indexOf("CreateTime:"));
+  return splitAt(records, MARKS.end)
+    .slice(0, count)
+    .map((line) => {
+      const [time, headers, key = null, value = null] = splitAt(line, MARKS.field);
+      const timestamp = Number(time?.toString().replace("CreateTime:", ""));
+      return { timestamp, headers: headers?.toString() ?? "", key: unlessNull(key), value: unlessNull(value) };
+    });
+}
+
+function splitAt(bytes: Buffer, mark: string): Buffer[] {
+  const parts: Buffer[] = [];
+  let start = 0;
+  for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, start)) {
+    parts.push(bytes.subarray(start, at));
+    start = at + mark.length;
+  }
+  return [...parts, bytes.subarray(start)];
+}
+
+function unlessNull(bytes: Buffer | null): Buffer | null {
+  return bytes?.equals(Buffer.from(MARKS.null)) === true ? null : bytes;
 }
 
 /** A record as kcat sees it. Sizes tell null (-1) from empty. */
@@ -99,10 +182,7 @@ export interface KcatRecord {
 }
 
 /** Reads a whole partition with kcat, librdkafka's command line client. kcat: its path. */
-export async function readWithKcat(
-  kcat: string,
-  source: { readonly bootstrapServers: string; readonly topic: string; readonly partition: number },
-): Promise<KcatRecord[]> {
+export async function readWithKcat(kcat: string, source: PartitionSource): Promise<KcatRecord[]> {
   const words = ["-C", "-q", "-e", "-o", "beginning", "-b", source.bootstrapServers, "-t", source.topic];
   const format = ["-p", String(source.partition), "-f", "%o %T %K %S %h\\n%k%s\\n"];
   const { stdout } = await execute(kcat, [...words, ...format], { encoding: "buffer", maxBuffer: OUTPUT_LIMIT_BYTES });
@@ -129,4 +209,11 @@ export async function readWithKcat(
     });
   }
   return records;
+}
+
+/** Where kcat is: in KCAT, or on the path; null where it is not. */
+export function findKcat(): string | null {
+  if (process.env.KCAT !== undefined) return process.env.KCAT;
+  const { status } = spawnSync("kcat", ["-V"], { stdio: "ignore" });
+  return status === 0 ? "kcat" : null;
 }

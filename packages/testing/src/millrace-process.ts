@@ -53,9 +53,12 @@ export interface ServeProcess {
 }
 
 /** Starts `millrace serve` and waits for its ready line. Rejects with what it said if it ends instead. */
-export async function serveMillrace(words: readonly string[]): Promise<ServeProcess> {
+export async function serveMillrace(
+  words: readonly string[],
+  environment?: Readonly<Record<string, string>>,
+): Promise<ServeProcess> {
   const startedMs = performance.now();
-  const child = spawnMillrace(["serve", ...words]);
+  const child = spawnMillrace(["serve", ...words], environment);
   const ended = collect(child);
   const ready = await new Promise<ReadyLine>((resolve, reject) => {
     let text = "";
