@@ -1,5 +1,6 @@
 /** One measurement over HTTP: the client's side, in a process of its own. Talks to scenarios/http.mjs over IPC. */
 
+import { event } from "./event.mjs";
 import { startLoad } from "./load.mjs";
 
 process.once("message", async (task) => {
@@ -47,18 +48,6 @@ function requestBytes({ address, batch, query, isLines }) {
     `content-length: ${Buffer.byteLength(body)}`,
   ];
   return Buffer.from(`${head.join("\r\n")}\r\n\r\n${body}`);
-}
-
-/** A JSON value of 100 bytes with six fields. */
-function event(index) {
-  const text = JSON.stringify({
-    id: 100_000 + index,
-    user: "user-4711",
-    type: "click",
-    path: "/a/b",
-    at: 1767225600000,
-  });
-  return `${text.slice(0, -1)},"x":"${"x".repeat(100 - text.length - 7)}"}`;
 }
 
 function quantile(sorted, q) {

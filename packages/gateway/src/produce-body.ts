@@ -4,6 +4,7 @@ import { isUtf8 } from "node:buffer";
 import { type ErrorDetail, RequestError } from "./errors.ts";
 import { decodeBase64, type Format, formats, RecordFailure } from "./formats.ts";
 import {
+  byteAt,
   CLOSE_BRACE,
   CLOSE_BRACKET,
   COMMA,
@@ -54,10 +55,10 @@ export function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecords 
   const place = { isInRecord: false };
   try {
     let at = skipWhitespace(body, 0);
-    if (body[at] !== OPEN_BRACE) throw notAnObject(body, at, "the body");
+    if (byteAt(body, at) !== OPEN_BRACE) throw notAnObject(body, at, "the body");
     at = skipWhitespace(body, at + 1);
     let hasRecords = false;
-    while (body[at] !== CLOSE_BRACE) {
+    while (byteAt(body, at) !== CLOSE_BRACE) {
       const nameStart = at;
       const nameEnd = skipName(body, at);
       const start = skipColon(body, nameEnd);
@@ -84,13 +85,13 @@ function scanRecords(
   recordLimit: number,
   place: { isInRecord: boolean },
 ): number {
-  if (body[at] !== OPEN_BRACKET) {
+  if (byteAt(body, at) !== OPEN_BRACKET) {
     const end = skipValue(body, at);
     if (isNull(body, at)) return end;
     throw new ShapeError("records", "an array", at);
   }
   at = skipWhitespace(body, at + 1);
-  while (body[at] !== CLOSE_BRACKET) {
+  while (byteAt(body, at) !== CLOSE_BRACKET) {
     if (records.length >= recordLimit) {
       throw new RequestError("TOO_MANY_RECORDS", `the body has more than ${recordLimit} records`);
     }
@@ -159,13 +160,14 @@ export function scanLineBlock(
 
 /** Fills in the record that starts here; returns the place behind it. */
 export function scanRecord(body: Buffer, at: number, record: ScannedRecord): number {
-  if (body[at] !== OPEN_BRACE) throw notAnObject(body, at, "a record");
+  if (byteAt(body, at) !== OPEN_BRACE) throw notAnObject(body, at, "a record");
   at = skipWhitespace(body, at + 1);
   let seen = 0;
-  while (body[at] !== CLOSE_BRACE) {
+  while (byteAt(body, at) !== CLOSE_BRACE) {
     const nameStart = at;
-    const nameEnd = skipName(body, at);
-    const field = fieldOf(body, nameStart, nameEnd);
+    const plain = plainFieldAt(body, at);
+    const nameEnd = plain === null ? skipName(body, at) : at + plain.quoted.length;
+    const field = plain ?? escapedField(body, nameStart, nameEnd);
     const start = skipColon(body, nameEnd);
     at = skipValue(body, start);
     if (field !== null) {
@@ -225,27 +227,36 @@ type FieldName = (typeof fieldNames)[number];
 
 interface Field {
   readonly name: FieldName;
-  readonly bytes: Buffer;
+  /** As it stands in JSON. */
+  readonly quoted: Buffer;
   readonly bit: number;
 }
 
-const fields: readonly Field[] = fieldNames.map((name, index) => ({ name, bytes: Buffer.from(name), bit: 1 << index }));
-const fieldsByLength: readonly (readonly Field[])[] = Array.from({ length: 12 }, (_, length) =>
-  fields.filter((field) => field.bytes.length === length),
+const fields: readonly Field[] = fieldNames.map((name, index) => ({
+  name,
+  quoted: Buffer.from(JSON.stringify(name)),
+  bit: 1 << index,
+}));
+/** By the first letter of their names. */
+const fieldsByLetter: readonly (readonly Field[])[] = Array.from({ length: 256 }, (_, letter) =>
+  fields.filter(({ name }) => name.charCodeAt(0) === letter),
 );
 
-/** The field with the name between these quotes; null if it is none of ours. */
-function fieldOf(body: Buffer, start: number, end: number): Field | null {
-  for (const field of fieldsByLength[end - start - 2] ?? []) {
-    if (isAt(body, start + 1, field.bytes)) return field;
-  }
+/** The field whose name stands here in quotes; null if it is none of ours, or has an escape. */
+function plainFieldAt(body: Buffer, at: number): Field | null {
+  for (const field of fieldsByLetter[byteAt(body, at + 1)] ?? []) if (isAt(body, at, field.quoted)) return field;
+  return null;
+}
+
+/** The field with the name between these quotes, which is written with an escape; null if it is none of ours. */
+function escapedField(body: Buffer, start: number, end: number): Field | null {
   if (!hasEscape(body, start, end)) return null;
   const name = stringText(body, start, end);
   return fields.find((field) => field.name === name) ?? null;
 }
 
 function isAt(body: Buffer, at: number, bytes: Buffer): boolean {
-  for (let index = 0; index < bytes.length; index++) if (body[at + index] !== bytes[index]) return false;
+  for (let index = 0; index < bytes.length; index++) if (byteAt(body, at + index) !== bytes[index]) return false;
   return true;
 }
 
@@ -377,17 +388,18 @@ function wholeNumber(body: Buffer, start: number, end: number): number | null {
 }
 
 function skipName(body: Buffer, at: number): number {
-  if (body[at] !== QUOTE) throw unexpected(body, at, "a name in quotes");
+  if (byteAt(body, at) !== QUOTE) throw unexpected(body, at, "a name in quotes");
   return skipString(body, at);
 }
 
 /** Behind a member: at the closer, or at what stands behind the comma, which may not be the closer. */
 function skipToNext(body: Buffer, at: number, closer: number, expected: string): number {
   at = skipWhitespace(body, at);
-  if (body[at] === closer) return at;
-  if (body[at] !== COMMA) throw unexpected(body, at, expected);
+  const next = byteAt(body, at);
+  if (next === closer) return at;
+  if (next !== COMMA) throw unexpected(body, at, expected);
   at = skipWhitespace(body, at + 1);
-  if (body[at] === closer) throw unexpected(body, at, closer === CLOSE_BRACE ? "a name in quotes" : "a value");
+  if (byteAt(body, at) === closer) throw unexpected(body, at, closer === CLOSE_BRACE ? "a name in quotes" : "a value");
   return at;
 }
 
