@@ -15,8 +15,21 @@ describe("SystemClock", () => {
 
     await new Promise<void>((resolve) => systemClock.schedule(10, resolve));
 
-    assert.ok(systemClock.nowMs() - startMs >= 9);
+    assert.ok(systemClock.nowMs() - startMs >= 10);
     assert.equal(wasCancelledCalled, false);
+  });
+
+  test("never calls back early, neither by a fraction nor by what the turn has taken already", async () => {
+    for (const delayMs of [0.7, 1.9, 3.3, 10.6]) {
+      const turnStartMs = systemClock.nowMs();
+      while (systemClock.nowMs() < turnStartMs + 4);
+      const startMs = systemClock.nowMs();
+
+      await new Promise<void>((resolve) => systemClock.schedule(delayMs, resolve));
+
+      const tookMs = systemClock.nowMs() - startMs;
+      assert.ok(tookMs >= delayMs, `${tookMs} ms instead of ${delayMs}`);
+    }
   });
 
   test("takes delays longer than a timer of Node's can be", async () => {

@@ -37,13 +37,45 @@ export class SystemClock implements Clock {
   }
 
   schedule(delayMs: number, callback: () => void, options?: TimerOptions): Timer {
-    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 0), TIMER_LIMIT_MS));
-    if (options?.background === true) timer.unref();
-    return { cancel: () => clearTimeout(timer) };
+    return new SystemTimer(delayMs, callback, options?.background === true);
   }
 
   defer(callback: () => void): void {
     setImmediate(callback);
+  }
+}
+
+/**
+ * setTimeout drops fractions of its delay and counts from the beginning of the event loop's turn, so it may come early by
+ * as much as that turn has taken. Whoever then finds that its time has not come would wait for a timer that was there
+ * already: the rest is waited for too.
+ */
+class SystemTimer implements Timer {
+  readonly #dueMs: number;
+  readonly #callback: () => void;
+  readonly #isBackground: boolean;
+  #timeout: NodeJS.Timeout;
+
+  constructor(delayMs: number, callback: () => void, isBackground: boolean) {
+    this.#dueMs = performance.now() + delayMs;
+    this.#callback = callback;
+    this.#isBackground = isBackground;
+    this.#timeout = this.#wait(delayMs);
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timeout);
+  }
+
+  #wait(delayMs: number): NodeJS.Timeout {
+    const timeout = setTimeout(() => this.#ring(), Math.min(Math.max(delayMs, 0), TIMER_LIMIT_MS));
+    return this.#isBackground ? timeout.unref() : timeout;
+  }
+
+  #ring(): void {
+    const restMs = this.#dueMs - performance.now();
+    if (restMs > 0) this.#timeout = this.#wait(restMs);
+    else this.#callback();
   }
 }
 
