@@ -24,6 +24,8 @@ export class OriginGuard {
   readonly #isLocal: boolean;
   readonly #hosts: ReadonlySet<string>;
   readonly #origins: ReadonlySet<string>;
+  /** The last that was allowed: most requests have the same. */
+  #lastHost: string | null = null;
 
   constructor(options: Pick<GatewayOptions, "host" | "allowedHosts" | "corsOrigin">) {
     this.#isLocal = LOOPBACK.test(options.host);
@@ -54,11 +56,14 @@ export class OriginGuard {
   }
 
   #checkHost(header: string): void {
+    if (header === this.#lastHost) return;
     const name = header.replace(/:\d*$/, "").toLowerCase();
-    if (ADDRESS.test(name) || name === "localhost" || name === "" || this.#hosts.has(name)) return;
     // Where the server is meant to be reached from elsewhere, its names are not ours to know unless they were given.
-    if (!this.#isLocal && this.#hosts.size === 0) return;
-    throw new RequestError("HOST_NOT_ALLOWED", `this server does not go by the name ${name}`);
+    const isAnyAllowed = !this.#isLocal && this.#hosts.size === 0;
+    if (!isAnyAllowed && !ADDRESS.test(name) && name !== "localhost" && name !== "" && !this.#hosts.has(name)) {
+      throw new RequestError("HOST_NOT_ALLOWED", `this server does not go by the name ${name}`);
+    }
+    this.#lastHost = header;
   }
 }
 

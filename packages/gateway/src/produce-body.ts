@@ -43,6 +43,8 @@ class ShapeError extends Error {
   }
 }
 
+const RECORDS = Buffer.from('"records"');
+
 /**
  * The records of an envelope, in order.
  *
@@ -62,7 +64,7 @@ export function scanEnvelope(body: Buffer, recordLimit: number): ScannedRecords 
       const nameStart = at;
       const nameEnd = skipName(body, at);
       const start = skipColon(body, nameEnd);
-      if (stringText(body, nameStart, nameEnd) === "records") {
+      if (isAt(body, nameStart, RECORDS) || stringText(body, nameStart, nameEnd) === "records") {
         if (hasRecords) throw new ShapeError("records", "given once", nameStart);
         hasRecords = true;
         at = scanRecords(body, start, records, recordLimit, place);
@@ -256,7 +258,8 @@ function escapedField(body: Buffer, start: number, end: number): Field | null {
 }
 
 function isAt(body: Buffer, at: number, bytes: Buffer): boolean {
-  for (let index = 0; index < bytes.length; index++) if (byteAt(body, at + index) !== bytes[index]) return false;
+  if (at + bytes.length > body.length) return false;
+  for (let index = 0; index < bytes.length; index++) if (body[at + index] !== bytes[index]) return false;
   return true;
 }
 

@@ -1,5 +1,6 @@
 /** Producers: the one producer that all requests share, and a second one for those that ask for acks=1. */
 
+import { tcpNetwork } from "@millrace/base";
 import { Producer, type ProducerMetrics } from "@millrace/client";
 import { type BoundPartitioner, bindPartitioner } from "@millrace/client/internal";
 import { clientConfig, type GatewayOptions } from "./options.ts";
@@ -68,7 +69,7 @@ export class Producers {
   }
 
   #open(acks: "all" | "1", deliveryTimeoutMs = this.#options.deliveryTimeoutMs): Producer {
-    const { maxBlockMs, bufferMemory, lingerMs } = this.#options;
+    const { network, maxBlockMs, bufferMemory, lingerMs } = this.#options;
     return new Producer({
       ...clientConfig(this.#options),
       acks: acks === "all" ? -1 : 1,
@@ -79,10 +80,18 @@ export class Producers {
       bufferMemory,
       maxRequestSize: this.#options.maxRequestSize,
       lingerMs,
+      ...(network === tcpNetwork ? {} : { maxInFlight: IN_PROCESS_MAX_IN_FLIGHT }),
       allowAutoTopicCreation: false,
     });
   }
 }
 
+/**
+ * A broker in the same process has no way there and back that more requests under way would bridge: what they carry
+ * waits for one group commit after the other, so that more of them are only smaller batches.
+ *
+ * Measured (64 callers of single records, Node 20): 0.7 times the processor time a record of five, and 1.25 times the rate.
+ */
+const IN_PROCESS_MAX_IN_FLIGHT = 1;
 /** The producer's own default. */
 const REQUEST_TIMEOUT_MS = 30_000;

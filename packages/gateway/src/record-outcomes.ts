@@ -17,7 +17,7 @@ export class RecordOutcomes implements Completion {
   readonly recordCount: number;
   readonly #fates: (BatchReceipt | Failure | null)[];
   /** Places in their batches, of those that are stored. */
-  readonly #places: Uint32Array;
+  readonly #places: number[];
   #settled = createDeferred<void>();
   #pendingCount: number;
   #failedCount = 0;
@@ -25,7 +25,7 @@ export class RecordOutcomes implements Completion {
   constructor(recordCount: number) {
     this.recordCount = recordCount;
     this.#fates = new Array<null>(recordCount).fill(null);
-    this.#places = new Uint32Array(recordCount);
+    this.#places = new Array<number>(recordCount).fill(0);
     this.#pendingCount = recordCount;
     if (recordCount === 0) this.#settled.resolve();
   }

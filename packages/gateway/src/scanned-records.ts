@@ -35,8 +35,10 @@ export class ScannedRecord {
   }
 }
 
-const FIRST_CAPACITY = 16;
 const PLACES = 4;
+const BYTES_PER_NUMBER = 8;
+/** Of a record with more than key and value, its object and what that holds. */
+const SPECIAL_BYTES = 256;
 
 /**
  * Four numbers a record, and an object only for those that have more than a key and a value: an object for each was a
@@ -44,8 +46,9 @@ const PLACES = 4;
  */
 export class ScannedRecords {
   /** keyStart, keyEnd, valueStart, valueEnd by turns. */
-  #places = new Int32Array(PLACES * FIRST_CAPACITY);
-  readonly #special = new Map<number, ScannedRecord>();
+  readonly #places: number[] = [];
+  /** Null until there is one: most requests have none. */
+  #special: Map<number, ScannedRecord> | null = null;
   /** Bytes of key and value by turns, as they are stored; null unless somebody asked for them. */
   #sizes: Int32Array | null = null;
   #lent = new ScannedRecord();
@@ -53,13 +56,19 @@ export class ScannedRecords {
 
   static of(record: ScannedRecord): ScannedRecords {
     const records = new ScannedRecords();
-    records.#special.set(0, record);
+    records.#special = new Map([[0, record]]);
+    records.#places.push(-1, -1, -1, -1);
     records.#length = 1;
     return records;
   }
 
   get length(): number {
     return this.#length;
+  }
+
+  /** About how much memory they take, beside the body. */
+  get sizeBytes(): number {
+    return this.#places.length * BYTES_PER_NUMBER + (this.#special?.size ?? 0) * SPECIAL_BYTES;
   }
 
   /** For the next record, empty; `add` takes it in. */
@@ -78,26 +87,19 @@ export class ScannedRecords {
 
   /** Adds the record that was lent last. */
   add(record: ScannedRecord): void {
-    const at = this.#length * PLACES;
     if (record.isSpecial) {
+      this.#special ??= new Map();
       this.#special.set(this.#length, record);
       this.#lent = new ScannedRecord();
-    } else {
-      if (at >= this.#places.length) this.#grow();
-      this.#places[at] = record.keyStart;
-      this.#places[at + 1] = record.keyEnd;
-      this.#places[at + 2] = record.valueStart;
-      this.#places[at + 3] = record.valueEnd;
     }
+    this.#places.push(record.keyStart, record.keyEnd, record.valueStart, record.valueEnd);
     this.#length += 1;
   }
 
   /** The record, in an object that is used again: good until the next call. */
   at(index: number): ScannedRecord {
-    if (this.#special.size > 0) {
-      const special = this.#special.get(index);
-      if (special !== undefined) return special;
-    }
+    const special = this.#special?.get(index);
+    if (special !== undefined) return special;
     const at = index * PLACES;
     const record = this.#lend();
     record.keyStart = this.#places[at] ?? -1;
@@ -109,11 +111,11 @@ export class ScannedRecords {
 
   /** What the record wants carried back. */
   idOf(index: number): string | null {
-    return this.#special.size === 0 ? null : (this.#special.get(index)?.id ?? null);
+    return this.#special?.get(index)?.id ?? null;
   }
 
   partitionOf(index: number): number | null {
-    return this.#special.get(index)?.partition ?? null;
+    return this.#special?.get(index)?.partition ?? null;
   }
 
   rememberSizes(index: number, keySizeBytes: number, valueSizeBytes: number): void {
@@ -125,13 +127,5 @@ export class ScannedRecords {
   /** -1 for null, and for a record that was never serialized. */
   sizesOf(index: number): readonly [keySizeBytes: number, valueSizeBytes: number] {
     return [this.#sizes?.[2 * index] ?? -1, this.#sizes?.[2 * index + 1] ?? -1];
-  }
-
-  #grow(): void {
-    let capacity = this.#places.length;
-    while (capacity <= this.#length * PLACES) capacity *= 2;
-    const places = new Int32Array(capacity);
-    places.set(this.#places);
-    this.#places = places;
   }
 }

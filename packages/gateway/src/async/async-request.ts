@@ -3,6 +3,7 @@
 import type { ErrorCode } from "@millrace/protocol";
 import type { ProduceRequest } from "../produce-request.ts";
 import type { RecordOutcomes } from "../record-outcomes.ts";
+import type { ScannedRecords } from "../scanned-records.ts";
 import type { EntryPlace } from "./request-journal.ts";
 
 /**
@@ -20,6 +21,11 @@ export interface AsyncFailure {
   readonly message: string;
 }
 
+export interface ScannedRequest {
+  readonly produce: ProduceRequest;
+  readonly records: ScannedRecords;
+}
+
 export class AsyncRequest {
   readonly id: string;
   /** Who made it, and may see it. */
@@ -34,8 +40,8 @@ export class AsyncRequest {
   doneCount = 0;
   failedCount = 0;
   failure: AsyncFailure | null = null;
-  /** The request, while it is in memory. */
-  request: ProduceRequest | null = null;
+  /** The request, while it is in memory; with its records, found when it came. */
+  request: ScannedRequest | null = null;
   /** While it is under way. */
   outcomes: RecordOutcomes | null = null;
   /** Where its result is in the journal; or, while it is not final, what was stored before the last stop. */

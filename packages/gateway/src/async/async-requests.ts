@@ -23,7 +23,7 @@ import type { Schemas } from "../registry/schemas.ts";
 import type { ScannedRecords } from "../scanned-records.ts";
 import { isUnknownTopic, type TopicDirectory } from "../topic-directory.ts";
 import { traceOf } from "../trace-headers.ts";
-import { AsyncRequest, type AsyncState } from "./async-request.ts";
+import { AsyncRequest, type AsyncState, type ScannedRequest } from "./async-request.ts";
 import { type Entry, type EntryPlace, RequestJournal } from "./request-journal.ts";
 import { type RequestResult, restoreOutcomes, resultOf, runsOf } from "./request-result.ts";
 
@@ -156,9 +156,10 @@ export class AsyncRequests {
     const acceptedAt = await this.#append(head, body);
     const request = new AsyncRequest({ id, ownerId, topic, submittedAtMs: receivedAtMs, recordCount, acceptedAt });
     this.#requests.set(id, request);
-    if (this.#waitingBytes + body.length <= WAITING_LIMIT_BYTES) {
-      request.request = produce;
-      this.#waitingBytes += body.length;
+    const heldBytes = body.length + records.sizeBytes;
+    if (this.#waitingBytes + heldBytes <= WAITING_LIMIT_BYTES) {
+      request.request = { produce, records };
+      this.#waitingBytes += heldBytes;
     }
     this.#queue.push(request);
     this.#startNext();
@@ -292,10 +293,10 @@ export class AsyncRequests {
   /** Never rejects. */
   async #run(request: AsyncRequest): Promise<void> {
     try {
-      const produce = request.request ?? (await this.#readBack(request));
-      if (request.request !== null) this.#waitingBytes -= produce.body.length;
+      const scanned = request.request ?? (await this.#readBack(request));
+      if (request.request !== null) this.#waitingBytes -= scanned.produce.body.length + scanned.records.sizeBytes;
       request.request = null;
-      if (!this.#isClosing) await this.#execute(request, produce);
+      if (!this.#isClosing) await this.#execute(request, scanned);
     } catch (error) {
       // It has no result: the next start takes it up again.
       const reason = error instanceof Error ? error.stack : String(error);
@@ -304,8 +305,8 @@ export class AsyncRequests {
     }
   }
 
-  async #execute(request: AsyncRequest, produce: ProduceRequest): Promise<void> {
-    const execution = new Execution(this.#parts, request, produce);
+  async #execute(request: AsyncRequest, scanned: ScannedRequest): Promise<void> {
+    const execution = new Execution(this.#parts, request, scanned);
     this.#executions.add(execution);
     try {
       await execution.run(
@@ -317,10 +318,11 @@ export class AsyncRequests {
     }
   }
 
-  async #readBack(request: AsyncRequest): Promise<ProduceRequest> {
+  async #readBack(request: AsyncRequest): Promise<ScannedRequest> {
     assert(request.acceptedAt !== null, "an unfinished request has its entry in the journal");
     const { head, body } = await this.#accepted.read(request.acceptedAt);
-    return { ...head, body } as unknown as ProduceRequest; // as we wrote it, and its CRC is right
+    const produce = { ...head, body } as unknown as ProduceRequest; // as we wrote it, and its CRC is right
+    return { produce, records: readRecords(produce, this.#parts.options.recordLimit) };
   }
 
   async #finish(request: AsyncRequest, result: RequestResult & { readonly state: AsyncState }): Promise<void> {
@@ -407,11 +409,11 @@ class Execution {
   #isClosing = false;
   #isTimedOut = false;
 
-  constructor(parts: AsyncRequestsParts, request: AsyncRequest, produce: ProduceRequest) {
+  constructor(parts: AsyncRequestsParts, request: AsyncRequest, { produce, records }: ScannedRequest) {
     this.#parts = parts;
     this.#request = request;
     this.#produce = produce;
-    this.#records = readRecords(produce, parts.options.recordLimit);
+    this.#records = records;
     this.#settings = readProduceSettings(produce.query);
     this.#outcomes = request.outcomes ?? new RecordOutcomes(request.recordCount);
     request.outcomes = this.#outcomes;

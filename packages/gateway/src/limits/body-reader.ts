@@ -86,13 +86,17 @@ export class BodyReader {
 
     const upload: Upload = { startedAtMs: this.#parts.clock.nowMs(), giveUp: () => settle(this.#tooSlow()) };
     this.#watch(upload);
+    let isSettled = false;
     const settle = (error: Error | null, body?: Buffer) => {
+      // Nothing comes after the end but the close, so the listeners may stay: taking off four costs what adding them did.
+      if (isSettled) return;
+      isSettled = true;
       this.#uploads.delete(upload);
-      payload.off("data", onData).off("end", onEnd).off("error", onError).off("close", onClose);
       if (error === null) intake.complete(share);
       else {
         intake.close(share);
-        payload.on("error", ignore).resume();
+        chunks.length = 0;
+        payload.off("data", onData).resume();
       }
       done(error, body);
     };
@@ -111,9 +115,8 @@ export class BodyReader {
       const [only = EMPTY] = chunks;
       settle(null, chunks.length > 1 ? Buffer.concat(chunks, share.sizeBytes) : only);
     };
-    const onError = () => settle(incomplete());
-    const onClose = () => settle(incomplete());
-    payload.on("data", onData).on("end", onEnd).on("error", onError).on("close", onClose);
+    const onBreak = () => settle(incomplete());
+    payload.on("data", onData).on("end", onEnd).on("error", onBreak).on("close", onBreak);
   }
 
   /** Node's own limit on a request's time would end streams that may go on. */
@@ -154,5 +157,3 @@ export class BodyReader {
 function incomplete(): RequestError {
   return new RequestError("REQUEST_INCOMPLETE", "the connection closed before the whole request had come");
 }
-
-function ignore(): void {}
