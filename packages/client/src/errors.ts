@@ -133,6 +133,18 @@ export class DeliveryTimeoutError extends KafkaError {
   }
 }
 
+/** A flush or close took longer than its timeoutMs. */
+export class FlushTimeoutError extends KafkaError {
+  override readonly name = "FlushTimeoutError";
+  /** Those without a fate: a flush leaves them under way, a close gives them up. */
+  readonly recordCount: number;
+
+  constructor(message: string, recordCount: number) {
+    super("TIMED_OUT", message, { persisted: "maybe" });
+    this.recordCount = recordCount;
+  }
+}
+
 /** The circuit breaker is open: nothing was tried. */
 export class CircuitOpenError extends KafkaError {
   override readonly name = "CircuitOpenError";

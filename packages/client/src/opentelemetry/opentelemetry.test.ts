@@ -44,6 +44,18 @@ suite("OpenTelemetry", () => {
     assert.doesNotMatch(JSON.stringify(span.attributes), /secret/);
   });
 
+  test("the span of a produce ends with the delivery's fate", async () => {
+    const traced = new TracedProducer(producer, { tracerProvider });
+
+    const delivery = await traced.produce({ topic: "orders", value: "v" });
+    const { offset } = await delivery.acknowledged;
+    await assert.rejects(traced.produce({ topic: "orders", value: 42 }));
+
+    const [acknowledged, refused] = exporter.getFinishedSpans();
+    assert.equal(acknowledged?.attributes["messaging.kafka.offset"], Number(offset));
+    assert.equal(refused?.attributes["error.type"], "SERIALIZATION_FAILED");
+  });
+
   test("a send that fails says so in its span", async () => {
     const traced = new TracedProducer(producer, { tracerProvider });
 

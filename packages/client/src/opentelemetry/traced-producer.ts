@@ -12,7 +12,8 @@ import {
   type TracerProvider,
   trace,
 } from "@opentelemetry/api";
-import type { Producer, SendBatchOptions, SendOptions } from "../producer/producer.ts";
+import type { Delivery } from "../producer/completion.ts";
+import type { ProduceOptions, Producer, SendBatchOptions, SendOptions } from "../producer/producer.ts";
 import type { ProducerRecord, RecordMetadata } from "../producer/record.ts";
 import { injectContext } from "./trace-context.ts";
 
@@ -26,7 +27,8 @@ export interface TracedProducerOptions {
 export const TRACER_NAME = "@millrace/client";
 
 /**
- * Sends as the producer does, each `send` in a span that ends with its acknowledgement, each `sendBatch` in one for all.
+ * Sends as the producer does, each `send` and `produce` in a span that ends with its acknowledgement, each `sendBatch` in
+ * one for all.
  *
  * Spans are of kind PRODUCER, named and attributed after OpenTelemetry's messaging conventions. No key or value is in
  * them. The producer itself is as it was: who sends without spans pays nothing for those with.
@@ -42,20 +44,44 @@ export class TracedProducer {
     this.#injects = options.injectContext ?? false;
   }
 
-  async send(record: ProducerRecord, options?: SendOptions): Promise<RecordMetadata> {
+  send(record: ProducerRecord, options?: SendOptions): Promise<RecordMetadata> {
+    const sent = this.#send(record, options);
+    // Whoever has a callback for it has handled it, as with the producer itself.
+    if (options?.onError !== undefined) sent.catch(() => {});
+    return sent;
+  }
+
+  async #send(record: ProducerRecord, options: SendOptions | undefined): Promise<RecordMetadata> {
     const { span, context } = this.#start(record.topic, {});
     try {
       const metadata = await this.#producer.send(this.#prepare(record, context), options);
-      span.setAttributes({
-        "messaging.destination.partition.id": String(metadata.partition),
-        "messaging.kafka.offset": Number(metadata.offset),
-      });
+      span.setAttributes(placeOf(metadata));
       return metadata;
     } catch (error) {
       fail(span, error);
       throw error;
     } finally {
       span.end();
+    }
+  }
+
+  /** Its span ends with the delivery's fate, not when the record is buffered. */
+  async produce(record: ProducerRecord, options?: ProduceOptions): Promise<Delivery> {
+    const { span, context } = this.#start(record.topic, {});
+    const failed = (error: unknown) => {
+      fail(span, error);
+      span.end();
+    };
+    try {
+      const delivery = await this.#producer.produce(this.#prepare(record, context), options);
+      delivery.acknowledged.then((metadata) => {
+        span.setAttributes(placeOf(metadata));
+        span.end();
+      }, failed);
+      return delivery;
+    } catch (error) {
+      failed(error);
+      throw error;
     }
   }
 
@@ -100,6 +126,10 @@ export class TracedProducer {
 }
 
 export const MESSAGING_ATTRIBUTES = { "messaging.system": "kafka" } as const;
+
+function placeOf({ partition, offset }: RecordMetadata): Attributes {
+  return { "messaging.destination.partition.id": String(partition), "messaging.kafka.offset": Number(offset) };
+}
 
 /** Says what failed, and whether it may be in the log all the same. */
 export function fail(span: Span, error: unknown): void {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { KafkaError } from "@millrace/protocol";
 import { waitUntil } from "@millrace/testing";
+import { FlushTimeoutError } from "../errors.ts";
 import {
   assertFailure,
   clock,
@@ -123,7 +124,8 @@ test("close past its timeout says how many it gave up, and tells each of them", 
 
   const error = await failureOf(producer.close({ timeoutMs: 500 }));
 
-  assert.equal(error.code, "TIMED_OUT");
+  assert.ok(error instanceof FlushTimeoutError);
+  assert.deepEqual([error.code, error.recordCount], ["TIMED_OUT", 3]);
   assert.match(error.message, /3 records/);
   for (const result of await soon(sent)) {
     assert.ok(result.status === "rejected" && result.reason instanceof KafkaError);
@@ -267,4 +269,42 @@ test("a record given to produce is taken back by its signal too, before and afte
   await soon(Promise.all(sent));
 
   assert.deepEqual(log.values("orders-0"), ["first", "in flight"]);
+});
+
+test("a flush ends when its time is up or its signal says so, and what is under way goes on", async () => {
+  await warm();
+  log.plan({ kind: "hold" });
+  const sent = sendAll(3);
+  await clock.advance(1);
+
+  const timedOut = await failureOf(producer.flush({ timeoutMs: 100 }));
+  assert.ok(timedOut instanceof FlushTimeoutError && timedOut.recordCount === 3);
+  await assertFailure(producer.flush({ signal: AbortSignal.abort() }), "ABORTED", "maybe");
+  const abort = new AbortController();
+  const flushed = assertFailure(producer.flush({ signal: abort.signal }), "ABORTED", "maybe");
+  abort.abort();
+  await flushed;
+
+  log.release();
+  await soon(Promise.all(sent));
+});
+
+test("the failure of a delivery that nobody looks at, and of a send with onError, is no unhandled rejection", async () => {
+  await warm();
+  log.plan(
+    { kind: "refuse", code: "TOPIC_AUTHORIZATION_FAILED" },
+    { kind: "refuse", code: "TOPIC_AUTHORIZATION_FAILED" },
+  );
+  const unhandled: unknown[] = [];
+  const onUnhandled = (reason: unknown) => unhandled.push(reason);
+  process.on("unhandledRejection", onUnhandled);
+
+  const delivery = await soon(producer.produce({ topic: "orders", value: "v" }));
+  void producer.send({ topic: "orders", value: "v" }, { onError: () => {} });
+  await soon(producer.flush());
+  await new Promise((resolve) => setImmediate(resolve));
+
+  process.off("unhandledRejection", onUnhandled);
+  assert.equal(delivery.status, "failed");
+  assert.deepEqual(unhandled, []);
 });

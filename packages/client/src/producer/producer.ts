@@ -5,7 +5,7 @@ import { assert, createDeferred } from "@millrace/base";
 import { type CompressionType, compressionId, KafkaError, loadCodec } from "@millrace/protocol";
 import { Cluster } from "../cluster/cluster.ts";
 import type { TopicMetadata } from "../cluster/metadata.ts";
-import { BufferExhaustedError, ClosedError, toKafkaError } from "../errors.ts";
+import { BufferExhaustedError, ClosedError, FlushTimeoutError, toKafkaError } from "../errors.ts";
 import { BufferTimeoutManager } from "./buffer-timeout-manager.ts";
 import { CallbackManager, type CallbackStats, type UserCallbacks } from "./callback-manager.ts";
 import { BatchCompletion, type Completion, Delivery, failRecord, type RecordCompletion } from "./completion.ts";
@@ -37,6 +37,11 @@ export interface SendBatchOptions {
 export interface TimeoutOptions {
   /** Longest wait; for ever (bounded by deliveryTimeoutMs) where it is left out. */
   readonly timeoutMs?: number;
+}
+
+export interface FlushOptions extends TimeoutOptions {
+  /** Ends the wait; what is under way goes on. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A record whose topic is not known yet. */
@@ -484,13 +489,12 @@ export class Producer {
   /**
    * Sends all that is buffered without lingering; resolves once everything sent before has its fate, good or bad.
    *
-   * Rejects with KafkaError TIMED_OUT after timeoutMs; what is under way goes on.
+   * Rejects with FlushTimeoutError after timeoutMs, and with ABORTED once the signal says so; what is under way goes on.
    */
-  async flush(options: TimeoutOptions = {}): Promise<void> {
-    if (!(await this.#within(this.#settleAll(), options.timeoutMs))) {
-      const message = `flush: ${this.pendingCount} records are still pending after ${options.timeoutMs} ms`;
-      throw new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
-    }
+  async flush({ timeoutMs, signal }: FlushOptions = {}): Promise<void> {
+    if (await this.#within(this.#settleAll(), timeoutMs, signal)) return;
+    const recordCount = this.pendingCount;
+    throw new FlushTimeoutError(`flush: ${recordCount} records are still pending after ${timeoutMs} ms`, recordCount);
   }
 
   async #settleAll(): Promise<void> {
@@ -502,13 +506,23 @@ export class Producer {
     await Promise.all(batches.map((batch) => new Promise<void>((resolve) => batch.onSettled(resolve))));
   }
 
-  /** True if the promise resolved in time; false after timeoutMs. */
-  #within(promise: Promise<void>, timeoutMs: number | undefined): Promise<boolean> {
-    if (timeoutMs === undefined) return promise.then(() => true);
+  /** True if the promise resolved in time; false after timeoutMs. Rejects with ABORTED if the signal comes first. */
+  async #within(promise: Promise<void>, timeoutMs: number | undefined, signal?: AbortSignal): Promise<boolean> {
     const { promise: outcome, resolve, reject } = createDeferred<boolean>();
-    const timer = this.#options.clock.schedule(timeoutMs, () => resolve(false));
-    promise.then(() => resolve(true), reject).finally(() => timer.cancel());
-    return outcome;
+    const onAbort = () =>
+      reject(
+        new KafkaError("ABORTED", "flush: its caller waits no longer", { cause: signal?.reason, persisted: "maybe" }),
+      );
+    const timer = timeoutMs === undefined ? null : this.#options.clock.schedule(timeoutMs, () => resolve(false));
+    if (signal?.aborted === true) onAbort();
+    else signal?.addEventListener("abort", onAbort, { once: true });
+    promise.then(() => resolve(true), reject);
+    try {
+      return await outcome;
+    } finally {
+      timer?.cancel();
+      signal?.removeEventListener("abort", onAbort);
+    }
   }
 
   /**
@@ -534,8 +548,8 @@ export class Producer {
   /**
    * Refuses new records, sends what is buffered, then closes all connections. A second call gives the same promise.
    *
-   * After timeoutMs what has no fate yet is given up: those sends reject with CLOSED, and close with TIMED_OUT, which
-   * says how many they were. Without timeoutMs, deliveryTimeoutMs bounds the wait.
+   * After timeoutMs what has no fate yet is given up: those sends reject with CLOSED, and close with FlushTimeoutError,
+   * which says how many they were. Without timeoutMs, deliveryTimeoutMs bounds the wait.
    */
   close(options: TimeoutOptions = {}): Promise<void> {
     this.#closing ??= this.#close(options.timeoutMs);
@@ -552,7 +566,7 @@ export class Producer {
     await this.#cluster.close();
     if (isFlushed) return;
     const message = `close: ${givenUpCount} records had no answer after ${timeoutMs} ms and were given up`;
-    throw new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
+    throw new FlushTimeoutError(message, givenUpCount);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
