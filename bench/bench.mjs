@@ -6,6 +6,7 @@ import { describeMachine, measure, median, whole } from "./measure.mjs";
 import { batches } from "./scenarios/batches.mjs";
 import { runBroker } from "./scenarios/broker.mjs";
 import { runHttp } from "./scenarios/http.mjs";
+import { runMemory } from "./scenarios/memory.mjs";
 import { singles } from "./scenarios/singles.mjs";
 import { openTarget } from "./target.mjs";
 
@@ -25,6 +26,7 @@ const { values, positionals } = parseArgs({
     parts: { type: "string", default: "singles,paced,produce,consume,restart,topics" },
     "log-gib": { type: "string", default: "4.6" },
     only: { type: "string" },
+    "push-seconds": { type: "string", default: "10" },
     "kafka-port": { type: "string", default: "29592" },
   },
 });
@@ -34,9 +36,11 @@ if (positionals[0] === "broker") {
   await runBroker(values);
 } else if (positionals[0] === "http") {
   await runHttp(values);
+} else if (positionals[0] === "memory") {
+  await runMemory(values);
 } else if (scenario === undefined) {
   console.error(
-    `bench: which scenario? one of: ${Object.keys(scenarios).join(", ")}, broker, http (bench/README.md explains them)`,
+    `bench: which scenario? one of: ${Object.keys(scenarios).join(", ")}, broker, http, memory (bench/README.md explains them)`,
   );
   process.exitCode = 2;
 } else {

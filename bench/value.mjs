@@ -1,6 +1,16 @@
-/** The value of every record of a measurement. */
+/** The values of a measurement's records. */
 
+import { readFileSync } from "node:fs";
+
+const EVENTS_FILE = new URL("../examples/earthquakes.ndjson", import.meta.url);
 const SINGLE_BYTES = 100;
+
+/** One after the other, and from the first again: real events, no two alike, where the payload is "events"; else one value. */
+export function recordValues(task) {
+  if (task.payload !== "events") return [recordValue(task)];
+  const lines = readFileSync(EVENTS_FILE, "utf8").split("\n").filter(Boolean);
+  return lines.map((line) => Buffer.from(line));
+}
 
 export function recordValue({ valueBytes = SINGLE_BYTES, payload = "pattern" }) {
   if (payload === "json") return jsonValue(valueBytes);

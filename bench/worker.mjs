@@ -1,12 +1,6 @@
 /** One measurement: connects a client, warms it up, and measures when it is told to. Talks to bench.mjs over IPC. */
 
-const peers = {
-  millrace: () => import("./peers/millrace.mjs"),
-  kafkajs: () => import("./peers/kafkajs.mjs"),
-  "kafkajs-idempotent": () => import("./peers/kafkajs-idempotent.mjs"),
-  platformatic: () => import("./peers/platformatic.mjs"),
-  "bare-socket": () => import("./peers/bare-socket.mjs"),
-};
+import { peers } from "./peers/index.mjs";
 
 const drivers = {
   singles: () => import("./scenarios/singles.mjs"),

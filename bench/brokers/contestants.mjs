@@ -58,6 +58,11 @@ export class MillraceBroker {
     return (await this.usage()).cpuMicros;
   }
 
+  /** It is there and answers nothing. */
+  async pause() {
+    this.#process.kill("SIGSTOP");
+  }
+
   async kill() {
     const ended = new Promise((resolve) => this.#process.once("exit", resolve));
     this.#process.kill("SIGKILL");
@@ -65,7 +70,7 @@ export class MillraceBroker {
   }
 
   async close() {
-    await this.kill();
+    if (this.#process.exitCode === null && this.#process.signalCode === null) await this.kill();
     await rm(this.#dataDir, { recursive: true });
   }
 }
@@ -99,6 +104,10 @@ export class KafkaBroker {
 
   async usage() {
     return { rssBytes: null };
+  }
+
+  async pause() {
+    await this.#run("pause", "1");
   }
 
   async kill() {

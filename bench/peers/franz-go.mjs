@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { recordValue } from "../value.mjs";
+import { recordValues } from "../value.mjs";
 
 const execute = promisify(execFile);
 const source = fileURLToPath(new URL("franz-go/", import.meta.url));
@@ -17,14 +17,14 @@ let built = null;
 export async function measure(task) {
   built ??= build();
   const { folder, program } = await built;
-  const value = join(folder, "value");
-  await writeFile(value, recordValue(task));
+  const values = join(folder, "values");
+  await writeFile(values, recordValues(task).join("\n"));
   const words = {
     brokers: task.brokers,
     topic: task.topic,
     run: task.run,
     callers: task.callers ?? 1,
-    value,
+    values,
     codec: task.codec ?? "none",
     warmup: task.warmupMs,
     measured: task.measuredMs,

@@ -1,6 +1,6 @@
 /** Batches of 1,000 records with five of them in flight: what an importer does. */
 
-import { recordValue } from "../value.mjs";
+import { recordValues } from "../value.mjs";
 
 const BATCH_RECORDS = 1000;
 const IN_FLIGHT = 5;
@@ -12,13 +12,19 @@ export const batches = {
     { valueBytes: 1024, payload: "pattern", codec: "none" },
     { valueBytes: 1024, payload: "json", codec: "gzip" },
     { valueBytes: 1024, payload: "json", codec: "lz4" },
+    { payload: "events", codec: "none" },
+    { payload: "events", codec: "gzip" },
+    { payload: "events", codec: "lz4" },
+    { payload: "events", codec: "zstd" },
   ],
 };
 
 export async function drive(peer, task, tally) {
   const { topic, partitions } = task;
-  const value = recordValue(task);
-  const batch = Array.from({ length: BATCH_RECORDS }, (_, index) => ({ topic, partition: index % partitions, value }));
+  const values = recordValues(task);
+  const batch = Array.from({ length: BATCH_RECORDS }, (_, index) => {
+    return { topic, partition: index % partitions, value: values[index % values.length] };
+  });
   await Promise.all(
     Array.from({ length: IN_FLIGHT }, async () => {
       while (tally.isRunning) {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -54,14 +55,15 @@ func main() {
 	topic := flag.String("topic", "bench", "")
 	run := flag.String("run", "singles", "singles or batches")
 	callers := flag.Int("callers", 1, "")
-	valuePath := flag.String("value", "", "a file with the value of each record")
+	valuesPath := flag.String("values", "", "a file with the values of the records, a line each")
 	codec := flag.String("codec", "none", "")
 	warmupMs := flag.Int("warmup", 1000, "")
 	measuredMs := flag.Int("measured", 2500, "")
 	flag.Parse()
 
-	value, err := os.ReadFile(*valuePath)
+	lines, err := os.ReadFile(*valuesPath)
 	check(err)
+	values := bytes.Split(lines, []byte("\n"))
 	// As it comes, but for the linger: 10 ms by default, which a caller that awaits each send would wait for.
 	options := []kgo.Opt{kgo.SeedBrokers(strings.Split(*brokers, ",")...), kgo.ProducerLinger(0), kgo.DefaultProduceTopic(*topic)}
 	codecs := map[string]kgo.CompressionCodec{
@@ -84,11 +86,11 @@ func main() {
 	if *run == "singles" {
 		for caller := 0; caller < outstanding; caller++ {
 			waiting.Add(1)
-			go awaitEach(client, value, caller, outstanding, t, &waiting)
+			go awaitEach(client, values[0], caller, outstanding, t, &waiting)
 		}
 	} else {
 		waiting.Add(1)
-		go pushAll(client, value, t, &waiting)
+		go pushAll(client, values, t, &waiting)
 	}
 
 	time.Sleep(time.Duration(*warmupMs) * time.Millisecond)
@@ -122,12 +124,12 @@ func awaitEach(client *kgo.Client, value []byte, caller, callers int, t *tally, 
 	}
 }
 
-func pushAll(client *kgo.Client, value []byte, t *tally, waiting *sync.WaitGroup) {
+func pushAll(client *kgo.Client, values [][]byte, t *tally, waiting *sync.WaitGroup) {
 	defer waiting.Done()
 	for sent := 0; t.running.Load(); sent++ {
 		isSampled := sent%sampleEvery == 0
 		started := time.Now()
-		client.Produce(context.Background(), &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
+		client.Produce(context.Background(), &kgo.Record{Value: values[sent%len(values)]}, func(_ *kgo.Record, err error) {
 			check(err)
 			t.add(time.Since(started), isSampled)
 		})
