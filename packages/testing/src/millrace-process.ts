@@ -52,13 +52,18 @@ export interface ServeProcess {
   stop(signal?: NodeJS.Signals): Promise<CommandResult>;
 }
 
-/** Starts `millrace serve` and waits for its ready line. Rejects with what it said if it ends instead. */
+/**
+ * Starts `millrace serve` and waits for its ready line. Rejects with what it said if it ends instead.
+ *
+ * under: a command that runs it, such as one that traces it: `child` is that command then, `ready.pid` the server.
+ */
 export async function serveMillrace(
   words: readonly string[],
   environment?: Readonly<Record<string, string>>,
+  under?: readonly string[],
 ): Promise<ServeProcess> {
   const startedMs = performance.now();
-  const child = spawnMillrace(["serve", ...words], environment);
+  const child = spawnMillrace(["serve", ...words], environment, under);
   const ended = collect(child);
   const ready = await new Promise<ReadyLine>((resolve, reject) => {
     let text = "";
@@ -99,10 +104,12 @@ export async function temporaryFolder(): Promise<TemporaryFolder> {
 function spawnMillrace(
   words: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  under: readonly string[] = [],
 ): ChildProcessWithoutNullStreams {
   // What the tester's shell has set for Millrace is not what a test is about.
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("MILLRACE_"));
-  return spawn(process.execPath, [BIN, ...words], { env: { ...Object.fromEntries(inherited), ...environment } });
+  const [program = process.execPath, ...rest] = [...under, process.execPath, BIN, ...words];
+  return spawn(program, rest, { env: { ...Object.fromEntries(inherited), ...environment } });
 }
 
 function collect(child: ChildProcessWithoutNullStreams): Promise<CommandResult> {
