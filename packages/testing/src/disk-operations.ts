@@ -48,9 +48,13 @@ export class DiskOperations {
     this.#options = options;
   }
 
-  /** Faults are tried in the order in which they were injected. */
-  inject(fault: DiskFault): void {
-    this.#faults.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 });
+  /** Faults are tried in the order in which they were injected. Returns the function that ends this one. */
+  inject(fault: DiskFault): () => void {
+    const entry = { fault, skip: fault.skip ?? 0, times: fault.times ?? 1 };
+    this.#faults.push(entry);
+    return () => {
+      entry.times = 0;
+    };
   }
 
   get isDown(): boolean {

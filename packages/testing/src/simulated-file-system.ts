@@ -55,8 +55,9 @@ export class SimulatedFileSystem implements FileSystem {
     this.#state = state;
   }
 
-  inject(fault: DiskFault): void {
-    this.#operations.inject(fault);
+  /** Returns the function that ends the fault. */
+  inject(fault: DiskFault): () => void {
+    return this.#operations.inject(fault);
   }
 
   /**

@@ -22,6 +22,8 @@ const fileOperations = [
   "sync",
   "syncDirectory",
 ] as const;
+/** Those whose failing leaves no doubt about what the disk has. */
+const lastingOperations = ["open", "read", "write", "write", "rename", "remove", "truncate", "list", "stat"] as const;
 /** A clean close that takes longer hangs. */
 const CLOSE_LIMIT_MS = 60_000;
 
@@ -87,6 +89,8 @@ export class Nemesis {
         return this.#failFiles();
       case "full disk":
         return this.#fillDisk();
+      case "ailing disk":
+        return this.#ailDisk();
     }
   }
 
@@ -151,6 +155,19 @@ export class Nemesis {
       return this.#failSyncs({ operation, path, effect: "EIO" });
     this.#inject({ operation, path, effect: "EIO" });
     if (this.#draw.chance(0.3)) return this.#restart();
+  }
+
+  /** All operations of a kind fail, for seconds, and now and then the broker is to start on such a disk. */
+  async #ailDisk(): Promise<void> {
+    const { clock, machine } = this.#options;
+    const operation = this.#draw.one(lastingOperations);
+    const effect = operation === "write" ? this.#draw.one(["EIO", "ENOSPC", "short"]) : "EIO";
+    const path = this.#draw.one([SIDE_FILE, LOG_FILE]);
+    const heal = machine.disk.inject({ operation, path, effect, times: Number.POSITIVE_INFINITY });
+    const restarted = this.#draw.chance(0.2) ? this.#restart() : null;
+    await sleep(clock, this.#draw.between([0, this.#draw.one([200, 2000, 8000])]));
+    heal();
+    await restarted;
   }
 
   async #fillDisk(): Promise<void> {

@@ -15,6 +15,7 @@ export const faultKinds = [
   "failing syncs",
   "full disk",
   "failing files",
+  "ailing disk",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
