@@ -7,6 +7,7 @@ import type { Health } from "./health.ts";
 import type { IdempotencyKeys } from "./idempotency/idempotency-keys.ts";
 import type { Connections } from "./limits/connections.ts";
 import type { Intake } from "./limits/intake.ts";
+import type { Turns } from "./limits/turns.ts";
 import type { Metrics } from "./metrics.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Producers } from "./producers.ts";
@@ -25,6 +26,8 @@ export interface GatewayContext {
   readonly keys: KeyStore;
   readonly connections: Connections;
   readonly intake: Intake;
+  /** For those who read much at once. */
+  readonly reads: Turns;
   readonly tails: Tails;
   readonly health: Health;
   readonly metrics: Metrics;

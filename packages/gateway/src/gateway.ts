@@ -12,6 +12,7 @@ import { Health } from "./health.ts";
 import { IdempotencyKeys } from "./idempotency/idempotency-keys.ts";
 import { Connections } from "./limits/connections.ts";
 import { Intake } from "./limits/intake.ts";
+import { Turns } from "./limits/turns.ts";
 import { Metrics } from "./metrics.ts";
 import { clientConfig, type GatewayConfig, type GatewayOptions, type GatewayTls, gatewayOptions } from "./options.ts";
 import { Producers } from "./producers.ts";
@@ -28,6 +29,8 @@ const IN_MEMORY = "memory";
 const ASYNC_FOLDER = "async-requests";
 /** Where the answers to requests with an Idempotency-Key do. */
 const IDEMPOTENCY_FOLDER = "idempotency-keys";
+/** Each may hold messagesLimitBytes, and its answer. */
+const READS_AT_ONCE = 4;
 /** Between two looks for connections that have become idle, while closing. */
 const IDLE_SWEEP_MS = 20;
 
@@ -127,6 +130,7 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const topics = new TopicDirectory({ admin, clock, logger, cacheMs: options.topicCacheMs });
   const { requestsInFlightLimit: requestLimit, bytesInFlightLimit: limitBytes } = options;
   const intake = new Intake({ clock, requestLimit, limitBytes });
+  const reads = new Turns({ clock, concurrency: READS_AT_ONCE, maxWaitMs: options.maxBlockMs });
   const tails = new Tails(options.tailLimit);
   const connections = new Connections({ clock, limit: options.connectionLimit });
   const health = new Health({ admin, producers, intake, clock });
@@ -155,6 +159,7 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
     keys,
     connections,
     intake,
+    reads,
     tails,
     health,
     metrics,

@@ -56,7 +56,8 @@ export class Health {
   }
 
   async report(): Promise<HealthReport> {
-    await this.#checkCluster();
+    // Where there is no room, the answer is no, whatever brokers say; and they are slow to say it when they are the cause.
+    if (this.#producerHealth().status === "healthy") await this.#checkCluster();
     const producer = this.#producerHealth();
     const isUnhealthy = this.#cluster.status === "unhealthy" || producer.status === "unhealthy";
     const status = isUnhealthy ? "unhealthy" : producer.status;

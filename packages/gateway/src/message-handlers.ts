@@ -99,7 +99,8 @@ export function messageRoutes(context: GatewayContext): Route[] {
           404: { description: "There is no such topic or partition." },
         },
       },
-      handle: ({ params, query, reply }) => handleGetMessages(context, params.topic, query, reply),
+      handle: ({ params, query, request, reply }) =>
+        context.reads.take(() => handleGetMessages(context, params.topic, query, request, reply)),
     }),
     defineRoute({
       method: "GET",
@@ -163,9 +164,10 @@ async function handleGetMessages(
   context: GatewayContext,
   topic: string,
   query: Static<typeof messageQuery>,
+  request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { options } = context;
+  const { options, intake } = context;
   const limit = Math.min(Number(query.tail ?? query.limit ?? DEFAULT_LIMIT), options.messagesLimit);
   const start = startOf(query, limit, { kind: "offset", offset: 0n });
   const ranges = await rangesOf(context, topic, query, start);
@@ -173,6 +175,8 @@ async function handleGetMessages(
   const formats = formatsOf(query);
   const decode = await context.schemas.decoderFor(records, formats);
   const json = `[${records.map((record) => messageJson(record, formats, decode)).join(",")}]`;
+  // Held until it is read.
+  intake.resize(intake.shareOf(request.raw), json.length);
   return reply.header("millrace-position", formatPosition(position)).header("content-type", JSON_TYPE).send(json);
 }
 

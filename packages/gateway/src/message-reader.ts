@@ -12,9 +12,8 @@ const READ_WAIT_MS = 100;
 const READ_CONCURRENCY = 4;
 /** How long a fetch for what is to come waits at the broker. */
 const FOLLOW_WAIT_MS = 5_000;
-/** Bytes fetched and not yet sent of one tail, over all its partitions. */
-const FOLLOW_BUFFER_BYTES = 4 * 1024 * 1024;
-const MIN_FETCH_BYTES = 64 * 1024;
+/** Bytes asked for and not yet sent, of all tails that there may be, over all their partitions. */
+const FOLLOW_BUFFER_BYTES = 16 * 1024 * 1024;
 const MAX_FETCH_BYTES = 1024 * 1024;
 
 export interface MessageSlice {
@@ -112,8 +111,9 @@ export async function* followMessages(
   ranges: readonly PartitionRange[],
   { signal, quietMs }: { readonly signal: AbortSignal; readonly quietMs: number },
 ): AsyncGenerator<TailPiece, void, undefined> {
-  const share = Math.floor(FOLLOW_BUFFER_BYTES / Math.max(1, ranges.length));
-  const maxBytes = Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, share));
+  // A fetch gives at least one batch, however little it asks for.
+  const share = Math.ceil(FOLLOW_BUFFER_BYTES / Math.max(1, options.tailLimit * ranges.length));
+  const maxBytes = Math.min(MAX_FETCH_BYTES, share);
   const readers = ranges.map(({ partition, start }) =>
     openReader(options, { topic, partition, from: start, maxWaitMs: FOLLOW_WAIT_MS, maxBytes }),
   );

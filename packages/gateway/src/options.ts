@@ -110,7 +110,7 @@ export const gatewayOptions = defineOptions({
     doc: "Most messages that one read gives, whatever limit it asks for.",
   }),
   messagesLimitBytes: sizeBytes({
-    default: 16 * MEBIBYTE,
+    default: 8 * MEBIBYTE,
     min: 1,
     doc: "Where one read of messages ends, short of its limit, counted in bytes of keys and values; it gives at least one.",
   }),
@@ -127,6 +127,11 @@ export const gatewayOptions = defineOptions({
     default: 60 * SECOND_MS,
     min: 1,
     doc: "Longest that a client may take to send one request, headers and body; then 408 and the connection is closed.",
+  }),
+  unreadTimeoutMs: millis({
+    default: 2 * MINUTE_MS,
+    min: 1,
+    doc: "How long an answer may stay unread before its connection is closed. It is never less than the time in which records get their answer, and no status is waited for any longer.",
   }),
   keepAliveTimeoutMs: millis({
     default: 72 * SECOND_MS,

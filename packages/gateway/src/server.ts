@@ -52,6 +52,7 @@ export function createServer(context: GatewayContext, routes: readonly Route[], 
     bodyLimit: options.bodyLimitBytes,
     // Of headers alone: how long a body may take depends on whether it is streamed, which BodyReader knows.
     requestTimeout: 0,
+    connectionTimeout: silenceLimitMs(options),
     keepAliveTimeout: options.keepAliveTimeoutMs,
     http: limits,
     // Fastify's types know a server for each; ours is told apart by nothing but this.
@@ -124,6 +125,11 @@ export function createServer(context: GatewayContext, routes: readonly Route[], 
   register(server, routes, { isRawBody: true, checks, bodies, limiter, health });
   register(server, routes, { isRawBody: false, checks, bodies, limiter, health });
   return server;
+}
+
+/** While an answer is worked on nothing moves on its connection; for longer than that it is its reader who has stopped. */
+function silenceLimitMs({ unreadTimeoutMs, deliveryTimeoutMs, maxBlockMs }: GatewayOptions): number {
+  return Math.max(unreadTimeoutMs, deliveryTimeoutMs + maxBlockMs);
 }
 
 /** RFC 9110, 10.1.1: of expectations there is only this one. */

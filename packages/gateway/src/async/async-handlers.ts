@@ -1,6 +1,6 @@
 /** What became of async requests, over HTTP: one's status, the list of them, and forgetting one. */
 
-import type { FastifyReply } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { JSON_TYPE, RETRY_AFTER_S, type StoredAnswer, sendAnswer } from "../answers.ts";
 import type { GatewayContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
@@ -66,9 +66,10 @@ export function asyncRoutes(context: GatewayContext): Route[] {
       handle: async ({ params, query, request, reply }) => {
         const found = find(asyncRequests, params.requestId, request.principal.id);
         if (query.wait !== undefined) {
-          await asyncRequests.waitForEnd(found, Math.min(Number(query.wait), WAIT_LIMIT_MS));
+          const limitMs = Math.min(WAIT_LIMIT_MS, context.options.unreadTimeoutMs);
+          await asyncRequests.waitForEnd(found, Math.min(Number(query.wait), limitMs));
         }
-        return sendStatus(asyncRequests, found, reply);
+        return sendStatus(context, found, request, reply);
       },
     }),
     defineRoute({
@@ -142,15 +143,16 @@ function find(asyncRequests: AsyncRequests, id: string, ownerId: string): AsyncR
 }
 
 async function sendStatus(
-  asyncRequests: AsyncRequests,
-  request: AsyncRequest,
+  { asyncRequests, reads, intake }: GatewayContext,
+  found: AsyncRequest,
+  request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  if (!request.isFinal) {
-    return reply.header("retry-after", RETRY_AFTER_S).send(summary(asyncRequests, request));
-  }
-  const offsets = offsetsJson(await asyncRequests.result(request), request.recordCount);
-  const json = JSON.stringify(summary(asyncRequests, request));
+  if (!found.isFinal) return reply.header("retry-after", RETRY_AFTER_S).send(summary(asyncRequests, found));
+  const offsets = await reads.take(async () => offsetsJson(await asyncRequests.result(found), found.recordCount));
+  // Held until it is read.
+  intake.resize(intake.shareOf(request.raw), offsets.length);
+  const json = JSON.stringify(summary(asyncRequests, found));
   return reply.header("content-type", JSON_TYPE).send(`${json.slice(0, -1)},"offsets":${offsets}}`);
 }
 

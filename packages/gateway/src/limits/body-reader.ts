@@ -3,6 +3,7 @@
 import { type Clock, SECOND_MS, type Timer } from "@millrace/base";
 import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
 import { RequestError } from "../errors.ts";
+import { abandon } from "./abandon.ts";
 import { BodyStream } from "./body-stream.ts";
 import type { Intake } from "./intake.ts";
 
@@ -77,6 +78,7 @@ export class BodyReader {
     const declaredBytes = Number(request.headers["content-length"] ?? 0);
     if (declaredBytes > this.#limitBytes) {
       done(this.#tooLarge());
+      abandon(payload, this.#parts.clock);
       return;
     }
     this.#waiting.get(request)?.writeContinue();
@@ -96,7 +98,7 @@ export class BodyReader {
       else {
         intake.close(share);
         chunks.length = 0;
-        payload.off("data", onData).resume();
+        abandon(payload.off("data", onData), this.#parts.clock);
       }
       done(error, body);
     };

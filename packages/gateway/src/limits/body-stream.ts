@@ -5,6 +5,7 @@ import zlib from "node:zlib";
 import { type Clock, createDeferred } from "@millrace/base";
 import { RequestError } from "../errors.ts";
 import { inflateBody, unsupportedEncoding } from "../inflate.ts";
+import { abandon } from "./abandon.ts";
 import type { Intake, Share } from "./intake.ts";
 
 /**
@@ -12,9 +13,6 @@ import type { Intake, Share } from "./intake.ts";
  * shrink to a tenth or a fiftieth; a body that was made to keep us busy, to a thousandth.
  */
 const INFLATE_RATIO_LIMIT = 200;
-
-/** Who goes on sending after an answer that needed no more is listened to for so long, so that it sees the answer. */
-const ABANDONED_MS = 10_000;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -86,15 +84,11 @@ export class BodyStream {
     this.#parts.intake.complete(this.#parts.share);
   }
 
-  /** Throws the rest away, for a while; then the connection. */
+  /** Throws the rest away. */
   abandon(): void {
     const { payload, clock } = this.#parts;
-    if (payload.readableEnded || payload.destroyed) return;
-    payload.on("error", () => {});
     // As long as the iterator listens, nothing flows.
-    void Promise.resolve(this.#iterator?.return?.()).finally(() => payload.resume());
-    const timer = clock.schedule(ABANDONED_MS, () => payload.destroy(), { background: true });
-    payload.once("close", () => timer.cancel());
+    void Promise.resolve(this.#iterator?.return?.()).finally(() => abandon(payload, clock));
   }
 
   async #whole(): Promise<Buffer> {

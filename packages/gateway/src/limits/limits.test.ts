@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { after, before, suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { SystemClock, type Timer, type TimerOptions } from "@millrace/base";
 import { httpCall, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
 import { Gateway } from "../gateway.ts";
 import type { GatewayConfig } from "../options.ts";
@@ -87,6 +88,46 @@ suite("limits", { concurrency: false }, () => {
     assert.ok(streams.every(({ answer }) => answer() === "" || /^HTTP\/1\.1 (?:408|503) /.test(answer())));
     assert.equal(status, 200);
     for (const { socket } of streams) socket.destroy();
+  });
+
+  test("who does not read an answer keeps its connection for so long only", async () => {
+    await using gateway = await open({ unreadTimeoutMs: 300, deliveryTimeoutMs: 100, maxBlockMs: 100 });
+    await using patient = await open({});
+    const large = JSON.stringify({ records: Array.from({ length: 1_000 }, () => ({ value: "x".repeat(9_000) })) });
+    assert.equal((await produce(patient, large)).status, 200);
+    const { socket } = await connectTo(gateway);
+    let isClosed = false;
+    socket.on("close", () => {
+      isClosed = true;
+    });
+
+    socket.pause().write("GET /api/topics/orders/messages?limit=10000 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    await waitUntil("its answer is held", async () => (await bytesInFlight(gateway)) > 1_000_000);
+    await waitUntil("it is held no more", async () => (await bytesInFlight(gateway)) === 0);
+
+    socket.resume();
+    await waitUntil("its connection is closed", () => isClosed);
+  });
+
+  test("many who read much at once are answered one after the other, or told to come back", async () => {
+    await using gateway = await open({ maxBlockMs: 2_000 });
+    const url = `${urlOf(gateway)}/api/topics/orders/messages?limit=10000`;
+
+    const answers = await Promise.all(Array.from({ length: 40 }, () => httpCall("GET", url)));
+
+    assert.ok(answers.some(({ status }) => status === 200));
+    assert.ok(answers.every(({ status, json }) => status === 200 || json.code === "OVERLOADED"));
+  });
+
+  test("who goes on sending after a refusal is listened to for a while, then cut off", async () => {
+    await using gateway = await open({ bodyLimitBytes: 1_000, clock: new HastyClock() });
+    const { socket, answer } = await startUpload(gateway, 5_000_000, 100);
+    await waitUntil("it was refused", () => answer() !== "");
+
+    socket.write("x".repeat(100));
+    await waitUntil("it is cut off", () => socket.closed);
+
+    assert.match(answer(), /^HTTP\/1\.1 413 /);
   });
 
   test("where there is no room and nobody has stalled, a request is told to come back", async () => {
@@ -280,6 +321,13 @@ test("an error comes as RFC 9457 has it where that is asked for", async () => {
     requestId: "trace-7",
   });
 });
+
+/** A second takes 50 ms. */
+class HastyClock extends SystemClock {
+  override schedule(delayMs: number, callback: () => void, options?: TimerOptions): Timer {
+    return super.schedule(delayMs / 20, callback, options);
+  }
+}
 
 function produce(gateway: Gateway, body: string | Uint8Array = ONE_RECORD, headers = {}) {
   return httpCall("POST", `${urlOf(gateway)}${PATH}`, body, headers);
