@@ -1,8 +1,8 @@
 /**
  * Runs the clients that are here against a broker of this checkout: node bench/interop/run.mjs [NAME…]
  *
- * INTEROP_PYTHON: a python with confluent-kafka and kafka-python; INTEROP_MODULES: a folder in which kafkajs,
- * @platformatic/kafka and node@24 are installed, and plugins of kafkajs for more codecs; KAFKA_TOOL: what runs Kafka's
+ * INTEROP_PYTHON: a python with confluent-kafka[avro,schema-registry] and kafka-python; INTEROP_MODULES: a folder in which
+ * kafkajs, @kafkajs/confluent-schema-registry, @platformatic/kafka and node@24 are installed, and plugins of kafkajs for more codecs; KAFKA_TOOL: what runs Kafka's
  * tools by name ("kafka tool"); KAFKA_JARS: a folder with Kafka's jars. What is missing is skipped, and said so. Exit code
  * 1 if anything failed.
  */
@@ -14,6 +14,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { formatAddress } from "../../packages/base/dist/index.js";
 import { Broker } from "../../packages/broker/dist/index.js";
+import { Gateway } from "../../packages/gateway/dist/index.js";
 import { serverCertificate, serverKey, testAuthority } from "../../packages/testing/dist/index.js";
 
 /** Longest that one client may take for all it has to show. */
@@ -41,6 +42,8 @@ const locked = await Broker.open({
 });
 
 const server = formatAddress(plain.address);
+const gateway = await Gateway.open({ port: 0, bootstrapServers: server });
+const url = `http://${formatAddress(gateway.address)}`;
 const python = process.env.INTEROP_PYTHON ?? "";
 const modules = process.env.INTEROP_MODULES ?? "";
 const newNode = join(modules, "node_modules/.bin/node");
@@ -53,6 +56,8 @@ const scenarios = {
   confluent: { is: python !== "", command: [python, "confluent.py", server] },
   "kafka-python": { is: python !== "", command: [python, "kafka_python.py", server] },
   kafkajs: { is: modules !== "", command: [process.execPath, "kafkajs.mjs", server] },
+  "kafkajs-registry": { is: modules !== "", command: [process.execPath, "registry.mjs", server, url] },
+  "confluent-registry": { is: python !== "", command: [python, "registry.py", server, url] },
   platformatic: { is: modules !== "" && existsSync(newNode), command: [newNode, "platformatic.mjs", server] },
   "franz-go": { is: has("go"), command: ["go", "run", ".", server], folder: "franz-go" },
   java: { is: jars !== "", command: ["java", "-cp", join(jars, "*"), "JavaClients.java", server] },
@@ -77,6 +82,7 @@ try {
     if (code !== 0) process.exitCode = 1;
   }
 } finally {
+  await gateway.close();
   await plain.close();
   await locked.close();
   rmSync(folder, { recursive: true, force: true });
