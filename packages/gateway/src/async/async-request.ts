@@ -47,7 +47,8 @@ export class AsyncRequest {
   /** Where its result is in the journal; or, while it is not final, what was stored before the last stop. */
   resultAt: EntryPlace | null = null;
   isForgotten = false;
-  readonly #waiting = new Set<() => void>();
+  /** Made when somebody waits: there may be a hundred thousand requests. */
+  #waiting: Set<() => void> | null = null;
 
   constructor(parts: Pick<AsyncRequest, "id" | "ownerId" | "topic" | "submittedAtMs" | "recordCount" | "acceptedAt">) {
     this.id = parts.id;
@@ -65,12 +66,14 @@ export class AsyncRequest {
 
   /** Calls back once the request is final, or nobody will tell any more. Returns how to stop waiting. */
   onEnd(listener: () => void): () => void {
+    this.#waiting ??= new Set();
     this.#waiting.add(listener);
-    return () => this.#waiting.delete(listener);
+    return () => this.#waiting?.delete(listener);
   }
 
   tellEnd(): void {
-    for (const listener of this.#waiting) listener();
-    this.#waiting.clear();
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    for (const listener of waiting ?? []) listener();
   }
 }

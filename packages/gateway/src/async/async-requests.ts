@@ -39,7 +39,6 @@ const RETRY_BACKOFF_MS = 100;
 const RETRY_BACKOFF_MAX_MS = 5_000;
 
 export interface AsyncRequestsOptions {
-  readonly recordLimit: number;
   readonly deliveryTimeoutMs: number;
   readonly asyncRequestsLimit: number;
   readonly asyncLimitBytes: number;
@@ -78,7 +77,7 @@ export class AsyncRequests {
   readonly #queue: BoundedQueue<AsyncRequest>;
   readonly #running = new Set<Promise<void>>();
   readonly #executions = new Set<Execution>();
-  #isClosing = false;
+  readonly #closing = new AbortController();
   #activeBytes = 0;
   #waitingBytes = 0;
   /** Requests whose entry is being written. */
@@ -86,6 +85,8 @@ export class AsyncRequests {
   #acceptingBytes = 0;
   #sweepTimer: Timer | null = null;
   #tidying: Promise<void> | null = null;
+  /** Of the requests; they stay until their entries are gone from the disk. */
+  #forgottenCount = 0;
 
   private constructor(
     parts: AsyncRequestsParts,
@@ -96,6 +97,7 @@ export class AsyncRequests {
     this.#accepted = journals.accepted;
     this.#results = journals.results;
     this.#requests = requests;
+    for (const { isForgotten } of requests.values()) if (isForgotten) this.#forgottenCount += 1;
     // Those that were accepted under a larger limit are still to be finished.
     this.#queue = new BoundedQueue(Math.max(parts.options.asyncRequestsLimit, requests.size, 1));
   }
@@ -186,7 +188,7 @@ export class AsyncRequests {
 
   /** While nothing of it is on its way to a broker, a request counts as pending again. */
   stateOf(request: AsyncRequest): AsyncState {
-    if (request.state !== "processing") return request.state;
+    if (request.state !== "processing" || request.outcomes?.pendingCount === 0) return request.state;
     return this.#parts.producers.isAsyncInFlight ? "processing" : "pending";
   }
 
@@ -203,7 +205,7 @@ export class AsyncRequests {
 
   /** Resolves once the request is final, after waitMs, or when the gateway closes. */
   waitForEnd(request: AsyncRequest, waitMs: number): Promise<void> {
-    if (request.isFinal || this.#isClosing) return Promise.resolve();
+    if (request.isFinal || this.#closing.signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
         timer.cancel();
@@ -221,12 +223,13 @@ export class AsyncRequests {
     await this.#results
       .append({ type: "forgotten", id: request.id }, null)
       .then((place) => this.#results.release(place));
+    if (!request.isForgotten) this.#forgottenCount += 1;
     request.isForgotten = true;
   }
 
   /** Starts no further request, and lets nobody wait any longer. Those under way end with the producers' close. */
   beginClosing(): void {
-    this.#isClosing = true;
+    this.#closing.abort();
     this.#sweepTimer?.cancel();
     for (const execution of this.#executions) execution.beginClosing();
     for (const request of this.#requests.values()) request.tellEnd();
@@ -243,7 +246,9 @@ export class AsyncRequests {
 
   #checkLimits({ body }: ProduceRequest): void {
     const { asyncRequestsLimit, asyncLimitBytes } = this.#parts.options;
-    if (this.#requests.size + this.#acceptingCount >= asyncRequestsLimit) {
+    const heldCount = this.#requests.size + this.#acceptingCount;
+    // Those that were forgotten make room; but for a while they take some, too.
+    if (heldCount - this.#forgottenCount >= asyncRequestsLimit || heldCount >= 2 * asyncRequestsLimit) {
       const message = `${asyncRequestsLimit} async requests are kept; finished ones go after asyncRetentionMs, or by DELETE`;
       throw new RequestError("TOO_MANY_ASYNC_REQUESTS", message);
     }
@@ -274,7 +279,7 @@ export class AsyncRequests {
   }
 
   #startNext(): void {
-    while (!this.#isClosing && this.#running.size < ACTIVE_LIMIT) {
+    while (!this.#closing.signal.aborted && this.#running.size < ACTIVE_LIMIT) {
       const next = this.#queue.peek();
       if (next === undefined) return;
       const sizeBytes = next.acceptedAt?.sizeBytes ?? 0;
@@ -296,7 +301,7 @@ export class AsyncRequests {
       const scanned = request.request ?? (await this.#readBack(request));
       if (request.request !== null) this.#waitingBytes -= scanned.produce.body.length + scanned.records.sizeBytes;
       request.request = null;
-      if (!this.#isClosing) await this.#execute(request, scanned);
+      if (!this.#closing.signal.aborted) await this.#execute(request, scanned);
     } catch (error) {
       // It has no result: the next start takes it up again.
       const reason = error instanceof Error ? error.stack : String(error);
@@ -322,7 +327,8 @@ export class AsyncRequests {
     assert(request.acceptedAt !== null, "an unfinished request has its entry in the journal");
     const { head, body } = await this.#accepted.read(request.acceptedAt);
     const produce = { ...head, body } as unknown as ProduceRequest; // as we wrote it, and its CRC is right
-    return { produce, records: readRecords(produce, this.#parts.options.recordLimit) };
+    // It was within the limits when it was accepted, whatever they are now.
+    return { produce, records: readRecords(produce, Number.MAX_SAFE_INTEGER) };
   }
 
   async #finish(request: AsyncRequest, result: RequestResult & { readonly state: AsyncState }): Promise<void> {
@@ -340,7 +346,7 @@ export class AsyncRequests {
       failedCount,
     };
     const progressAt = request.resultAt;
-    request.resultAt = await this.#results.append({ ...about, failure, ...result }, null);
+    request.resultAt = await this.#appendResult({ ...about, failure, ...result });
     request.updatedAtMs = updatedAtMs;
     request.state = result.state;
     request.outcomes = null;
@@ -348,6 +354,20 @@ export class AsyncRequests {
     if (request.acceptedAt !== null) this.#accepted.release(request.acceptedAt);
     request.tellEnd();
     if (request.acceptedAt?.segment.liveCount === 0) void this.#tidy();
+  }
+
+  /** Without its result the next process would do the request again: while the disk takes none, it is tried again. */
+  async #appendResult(result: Readonly<Record<string, unknown>>): Promise<EntryPlace> {
+    const { clock } = this.#parts;
+    const { signal } = this.#closing;
+    for (let backoffMs = RETRY_BACKOFF_MS; ; backoffMs = Math.min(2 * backoffMs, RETRY_BACKOFF_MAX_MS)) {
+      try {
+        return await this.#results.append(result, null);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        await sleep(clock, backoffMs, signal).catch(() => {});
+      }
+    }
   }
 
   /** What was stored must not be sent again by the next process. */
@@ -377,6 +397,7 @@ export class AsyncRequests {
       // Its result must outlive its entry: without it the next start would take the request up again.
       if (request.acceptedAt !== null && this.#accepted.holds(request.acceptedAt)) continue;
       if (request.resultAt !== null) this.#results.release(request.resultAt);
+      if (request.isForgotten) this.#forgottenCount -= 1;
       this.#requests.delete(id);
     }
     void this.#tidy();

@@ -158,9 +158,7 @@ export class RequestJournal {
         if (removal === "oldestFirst") break;
         continue;
       }
-      await fileSystem.remove(segment.path);
-      segment.isRemoved = true;
-      this.#segments.splice(this.#segments.indexOf(segment), 1);
+      await this.#remove(segment);
     }
     if (this.#segments.length < count) await fileSystem.syncDirectory(directory);
   }
@@ -172,6 +170,12 @@ export class RequestJournal {
     const active = this.#active;
     this.#active = null;
     await active?.file.close();
+  }
+
+  async #remove(segment: Segment): Promise<void> {
+    await this.#parts.fileSystem.remove(segment.path);
+    segment.isRemoved = true;
+    this.#segments.splice(this.#segments.indexOf(segment), 1);
   }
 
   async #writeAll(): Promise<void> {
@@ -227,11 +231,12 @@ export class RequestJournal {
     this.#active = null;
     await fileSystem.makeDirectory(directory);
     const segment = this.#segmentOf(this.#nextNumber);
-    const file = await fileSystem.open(segment.path, "create");
-    await fileSystem.syncDirectory(directory);
+    // Also where it comes to nothing: a file of that name may be there by now.
     this.#nextNumber += 1;
+    const file = await fileSystem.open(segment.path, "create");
     this.#segments.push(segment);
     this.#active = { segment, file };
+    await fileSystem.syncDirectory(directory);
     return this.#active;
   }
 
@@ -240,8 +245,11 @@ export class RequestJournal {
     const active = this.#active;
     this.#active = null;
     if (active === null) return;
-    await active.file.truncate(active.segment.sizeBytes).catch(() => {});
-    await active.file.close().catch(() => {});
+    const { segment, file } = active;
+    await file.truncate(segment.sizeBytes).catch(() => {});
+    await file.close().catch(() => {});
+    // A disk that stays full must not fill with empty files.
+    if (segment.sizeBytes === 0) await this.#remove(segment).catch(() => {});
   }
 
   async #findSegments(): Promise<number[]> {
@@ -261,20 +269,31 @@ export class RequestJournal {
     const bytes = await this.#parts.fileSystem.readFile(segment.path);
     this.#nextNumber = number + 1;
     this.#segments.push(segment);
-    for (;;) {
-      const entry = decodeEntry(bytes, segment.sizeBytes);
-      if (entry === null) break;
-      const sizeBytes = PREFIX_BYTES + bytes.readUInt32BE(segment.sizeBytes);
-      const place = { segment, position: segment.sizeBytes, sizeBytes };
-      segment.sizeBytes += sizeBytes;
+    segment.sizeBytes = bytes.length;
+    for (let at = 0; at < bytes.length; ) {
+      const entry = decodeEntry(bytes, at);
+      if (entry === null) {
+        at = this.#passOver(segment, bytes, at);
+        continue;
+      }
+      const place = { segment, position: at, sizeBytes: PREFIX_BYTES + bytes.readUInt32BE(at) };
+      at += place.sizeBytes;
       segment.liveCount += 1;
       onEntry(place, entry);
     }
-    if (segment.sizeBytes === bytes.length) return;
-    this.#parts.logger.warn(
-      { path: segment.path, wholeBytes: segment.sizeBytes, sizeBytes: bytes.length },
-      "journal ends in an entry that was never whole; nobody was promised it",
-    );
+  }
+
+  /** Behind bytes that are no entry: a write that was cut off, or, if whole entries follow, damage to the disk. */
+  #passOver({ path }: Segment, bytes: Buffer, at: number): number {
+    const { logger } = this.#parts;
+    const next = findEntry(bytes, at + 1);
+    if (next === null) {
+      const about = { path, wholeBytes: at, sizeBytes: bytes.length };
+      logger.warn(about, "journal ends in an entry that was never whole; nobody was promised it");
+      return bytes.length;
+    }
+    logger.error({ path, position: at, lostBytes: next - at }, "journal is damaged; what stood there is lost");
+    return next;
   }
 
   #segmentOf(number: number): Segment {
@@ -307,4 +326,13 @@ function decodeEntry(bytes: Buffer, at: number): Entry | null {
   const head: unknown = JSON.parse(bytes.toString("utf8", at + FIXED_BYTES, bodyStart));
   if (typeof head !== "object" || head === null) return null;
   return { head: { ...head }, body: bytes.subarray(bodyStart, end) };
+}
+
+/** Where the next whole entry starts, from here on; null if there is none. */
+function findEntry(bytes: Buffer, from: number): number | null {
+  for (let brace = bytes.indexOf("{", from + FIXED_BYTES); brace >= 0; brace = bytes.indexOf("{", brace + 1)) {
+    // A head is an object; most braces stand in others' heads and bodies, and the lengths before them are none.
+    if (decodeEntry(bytes, brace - FIXED_BYTES) !== null) return brace - FIXED_BYTES;
+  }
+  return null;
 }
