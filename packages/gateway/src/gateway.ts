@@ -30,7 +30,7 @@ const ASYNC_FOLDER = "async-requests";
 /** Where the answers to requests with an Idempotency-Key do. */
 const IDEMPOTENCY_FOLDER = "idempotency-keys";
 /** Each may hold messagesLimitBytes, and its answer. */
-const READS_AT_ONCE = 4;
+const READS_AT_ONCE = 2;
 /** Between two looks for connections that have become idle, while closing. */
 const IDLE_SWEEP_MS = 20;
 
@@ -131,7 +131,7 @@ async function createContext(options: GatewayOptions): Promise<GatewayContext> {
   const { requestsInFlightLimit: requestLimit, bytesInFlightLimit: limitBytes } = options;
   const intake = new Intake({ clock, requestLimit, limitBytes });
   const reads = new Turns({ clock, concurrency: READS_AT_ONCE, maxWaitMs: options.maxBlockMs });
-  const tails = new Tails(options.tailLimit);
+  const tails = new Tails({ clock, limit: options.tailLimit });
   const connections = new Connections({ clock, limit: options.connectionLimit });
   const health = new Health({ admin, producers, intake, clock });
   const metrics = new Metrics({ producers, intake });

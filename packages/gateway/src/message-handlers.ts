@@ -1,7 +1,8 @@
 /** Messages: the simple way to put one record in, and to look at what a topic holds and what comes. */
 
 import { Readable } from "node:stream";
-import { SECOND_MS } from "@millrace/base";
+import { type Clock, SECOND_MS } from "@millrace/base";
+import type { ConsumedRecord } from "@millrace/client";
 import { KafkaError } from "@millrace/protocol";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
@@ -24,6 +25,8 @@ import { defineRoute, type Route } from "./route.ts";
 import { choiceOf, positiveOf, topicParams } from "./schemas.ts";
 
 const DEFAULT_LIMIT = 100;
+/** JSON that is written in one go. */
+const PIECE_LENGTH = 256 * 1024;
 /** Between two signs of life of a tail that has nothing to tell; proxies cut what is silent for a minute. */
 const HEARTBEAT_MS = 15 * SECOND_MS;
 /** Asked of a client that was cut off. */
@@ -174,10 +177,29 @@ async function handleGetMessages(
   const { records, position } = await readMessages(options, topic, ranges, { limit, isTail: start.kind === "tail" });
   const formats = formatsOf(query);
   const decode = await context.schemas.decoderFor(records, formats);
-  const json = `[${records.map((record) => messageJson(record, formats, decode)).join(",")}]`;
+  const json = await messagesJson(options.clock, records, (record) => messageJson(record, formats, decode));
   // Held until it is read.
   intake.resize(intake.shareOf(request.raw), json.length);
   return reply.header("millrace-position", formatPosition(position)).header("content-type", JSON_TYPE).send(json);
+}
+
+/** The records as one array; others get their turn in between. */
+async function messagesJson(
+  clock: Clock,
+  records: readonly ConsumedRecord[],
+  jsonOf: (record: ConsumedRecord) => string,
+): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let text = "[";
+  for (const [index, record] of records.entries()) {
+    text += index === 0 ? jsonOf(record) : `,${jsonOf(record)}`;
+    if (text.length < PIECE_LENGTH) continue;
+    pieces.push(Buffer.from(text));
+    text = "";
+    await new Promise<void>((resolve) => clock.defer(resolve));
+  }
+  pieces.push(Buffer.from(`${text}]`));
+  return Buffer.concat(pieces);
 }
 
 async function handleTail(
@@ -198,13 +220,14 @@ async function handleTail(
   const controller = tails.begin();
   reply.raw.once("close", () => tails.end(controller));
   const { signal } = controller;
+  const follow = { signal, quietMs: HEARTBEAT_MS, catchUps: tails.catchUps };
   const position = new Map(ranges.map((range) => [range.partition, range.start]));
   const formats = formatsOf(query);
 
   async function* events(): AsyncGenerator<string, void, undefined> {
     yield `retry: ${RECONNECT_MS}\nid: ${formatPosition(position)}\n\n`;
     try {
-      for await (const records of followMessages(options, topic, ranges, { signal, quietMs: HEARTBEAT_MS })) {
+      for await (const records of followMessages(options, topic, ranges, follow)) {
         if (records === null) yield ": nothing new\n\n";
         else {
           const decode = await context.schemas.decoderFor(records, formats);

@@ -3,11 +3,14 @@
 import type { Clock } from "@millrace/base";
 import { type ConsumedRecord, Reader } from "@millrace/client";
 import { KafkaError } from "@millrace/protocol";
+import type { Turns } from "./limits/turns.ts";
 import { clientConfig, type GatewayOptions } from "./options.ts";
 import type { PartitionRange } from "./positions.ts";
 
 /** A read of what is there is not meant to wait for more. */
 const READ_WAIT_MS = 100;
+/** Of one partition, asked for at once: what it takes to unpack that is how long others wait. */
+const READ_FETCH_BYTES = 256 * 1024;
 /** Partitions that are read at the same time. */
 const READ_CONCURRENCY = 4;
 /** How long a fetch for what is to come waits at the broker. */
@@ -52,7 +55,13 @@ async function readRange(
 ): Promise<ConsumedRecord[]> {
   const records: ConsumedRecord[] = [];
   if (start >= end || limit === 0) return records;
-  const reader = openReader(options, { topic, partition, from: start, maxWaitMs: READ_WAIT_MS });
+  const reader = openReader(options, {
+    topic,
+    partition,
+    from: start,
+    maxWaitMs: READ_WAIT_MS,
+    maxBytes: READ_FETCH_BYTES,
+  });
   const deadlineMs = options.clock.nowMs() + options.maxBlockMs;
   let sizeBytes = 0;
   try {
@@ -98,6 +107,13 @@ function mergeByTime(runs: readonly (readonly ConsumedRecord[])[]): ConsumedReco
   }
 }
 
+export interface FollowOptions {
+  readonly signal: AbortSignal;
+  readonly quietMs: number;
+  /** For reads of what is there already: many who are far behind must not keep the disk from those who write. */
+  readonly catchUps: Turns;
+}
+
 /** What a tail gives: records that came together, or null when there were none for a while. */
 export type TailPiece = readonly ConsumedRecord[] | null;
 
@@ -109,7 +125,7 @@ export async function* followMessages(
   options: GatewayOptions,
   topic: string,
   ranges: readonly PartitionRange[],
-  { signal, quietMs }: { readonly signal: AbortSignal; readonly quietMs: number },
+  { signal, quietMs, catchUps }: FollowOptions,
 ): AsyncGenerator<TailPiece, void, undefined> {
   // A fetch gives at least one batch, however little it asks for.
   const share = Math.ceil(FOLLOW_BUFFER_BYTES / Math.max(1, options.tailLimit * ranges.length));
@@ -117,10 +133,12 @@ export async function* followMessages(
   const readers = ranges.map(({ partition, start }) =>
     openReader(options, { topic, partition, from: start, maxWaitMs: FOLLOW_WAIT_MS, maxBytes }),
   );
-  const next = async (index: number): Promise<{ index: number; records: ConsumedRecord[] }> => ({
-    index,
-    records: (await readers[index]?.read({ signal })) ?? [],
-  });
+  const next = async (index: number): Promise<{ index: number; records: ConsumedRecord[] }> => {
+    const read = async () => (await readers[index]?.read({ signal })) ?? [];
+    const position = readers[index]?.position ?? ranges[index]?.start ?? 0n;
+    const isBehind = position < (ranges[index]?.end ?? 0n);
+    return { index, records: await (isBehind ? catchUps.take(read) : read()) };
+  };
   const reads = new Map(readers.map((_, index) => [index, next(index)]));
   try {
     while (!signal.aborted) {

@@ -82,7 +82,7 @@ export const gatewayOptions = defineOptions({
     doc: "Most records in one request; more are answered with 413.",
   }),
   bytesInFlightLimit: sizeBytes({
-    default: 64 * MEBIBYTE,
+    default: 32 * MEBIBYTE,
     min: KIBIBYTE,
     doc: "Bytes of bodies that may be held at once, counted as they come; beyond it, stalled uploads are ended, then requests are answered with 503.",
   }),

@@ -56,7 +56,7 @@ export interface LogManagerOptions {
 }
 
 const READ_HANDLE_LIMIT = 256;
-const TAIL_CACHE_BYTES = 64 * MEBIBYTE;
+const TAIL_CACHE_BYTES = 32 * MEBIBYTE;
 /** Reading so much takes less than the eight calls that two side files take. */
 const CHECKPOINT_BYTES = 64 * 1024;
 /** Logs that are brought up to date in one round; the others follow in the next ones. */

@@ -56,6 +56,8 @@ export class BodyReader {
    * connection is gone. Throws RequestError OVERLOADED.
    */
   begin(request: RawRequest, reply: RawReply): void {
+    // Its sender went away between the end of its body and now.
+    if (reply.closed) return;
     const share = this.#intake.shareOf(request);
     this.#intake.begin(share);
     reply.once("close", () => this.#intake.close(share));

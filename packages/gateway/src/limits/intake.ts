@@ -24,6 +24,8 @@ export interface IntakeParts {
 export interface Share {
   sizeBytes: number;
   isWorkedOn: boolean;
+  /** Its request has ended: what still comes of it is nobody's. */
+  isClosed: boolean;
   lastByteMs: number;
   /** Ends the upload; null once all of it is here. */
   evict: ((error: RequestError) => void) | null;
@@ -73,7 +75,7 @@ export class Intake {
   }
 
   open(): Share {
-    return { sizeBytes: 0, isWorkedOn: false, lastByteMs: this.#parts.clock.nowMs(), evict: null };
+    return { sizeBytes: 0, isWorkedOn: false, isClosed: false, lastByteMs: this.#parts.clock.nowMs(), evict: null };
   }
 
   /**
@@ -90,6 +92,7 @@ export class Intake {
   receivePart(share: Share, sizeBytes: number, evict: (error: RequestError) => void): void {
     const { clock, limitBytes } = this.#parts;
     const uploadsLimitBytes = this.#uploadsLimitBytes;
+    if (share.isClosed) return;
     const isRoom = () =>
       this.#uploadsBytes + sizeBytes <= uploadsLimitBytes && this.#sizeBytes + sizeBytes <= limitBytes;
     while (!isRoom() && this.#evictStalled(share));
@@ -105,6 +108,7 @@ export class Intake {
 
   /** What is held for a request is another amount now. Throws RequestError OVERLOADED if it is more, and there is no room. */
   resize(share: Share, sizeBytes: number): void {
+    if (share.isClosed) return;
     const grownBytes = sizeBytes - share.sizeBytes;
     if (grownBytes > 0) this.#makeRoom(share, grownBytes);
     if (this.#uploads.has(share)) this.#uploadsBytes += grownBytes;
@@ -131,6 +135,7 @@ export class Intake {
     if (share.isWorkedOn) this.#requestCount -= 1;
     share.sizeBytes = 0;
     share.isWorkedOn = false;
+    share.isClosed = true;
   }
 
   #makeRoom(share: Share, sizeBytes: number): void {
@@ -140,6 +145,7 @@ export class Intake {
   }
 
   #count(share: Share, sizeBytes: number): void {
+    if (share.isClosed) return;
     this.#sizeBytes += sizeBytes;
     share.sizeBytes += sizeBytes;
   }

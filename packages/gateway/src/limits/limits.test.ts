@@ -91,7 +91,7 @@ suite("limits", { concurrency: false }, () => {
   });
 
   test("who does not read an answer keeps its connection for so long only", async () => {
-    await using gateway = await open({ unreadTimeoutMs: 300, deliveryTimeoutMs: 100, maxBlockMs: 100 });
+    await using gateway = await open({ unreadTimeoutMs: 2_000, deliveryTimeoutMs: 1_000, maxBlockMs: 1_000 });
     await using patient = await open({});
     const large = JSON.stringify({ records: Array.from({ length: 1_000 }, () => ({ value: "x".repeat(9_000) })) });
     assert.equal((await produce(patient, large)).status, 200);
