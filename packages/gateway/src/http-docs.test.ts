@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
-import { httpCall, type StartedBroker, startBroker } from "@millrace/testing";
+import { examplesOf, hasCurl, httpCall, runExample, type StartedBroker, startBroker } from "@millrace/testing";
 import { requestErrors } from "./errors.ts";
 import { Gateway } from "./gateway.ts";
 import type { GatewayConfig } from "./options.ts";
@@ -11,11 +10,6 @@ const PAGE = readFileSync(new URL("../../../docs/HTTP.md", import.meta.url), "ut
 const DOCUMENTED_URL = "http://127.0.0.1:8080";
 const KEY = "operator-key";
 
-/** What changes from run to run; the rest of an answer is compared as it stands. */
-const VOLATILE: ReadonlySet<string> = new Set(
-  "requestId timestamp submittedAt updatedAt expiresAt createdAt lastUsedAt topicId uptimeMs version key id".split(" "),
-);
-
 /** Servers that examples ask for behind their language, as in ```sh keys. */
 const servers: Readonly<Record<string, GatewayConfig>> = {
   "": {},
@@ -23,14 +17,6 @@ const servers: Readonly<Record<string, GatewayConfig>> = {
   cors: { corsOrigin: ["https://app.example"] },
   limited: { keyRequestsPerSecond: 1 },
 };
-
-interface Example {
-  readonly language: "sh" | "js";
-  readonly server: string;
-  readonly code: string;
-  readonly expected: string;
-  readonly line: number;
-}
 
 suite("docs/HTTP.md", { concurrency: false }, () => {
   let started: StartedBroker;
@@ -52,18 +38,13 @@ suite("docs/HTTP.md", { concurrency: false }, () => {
     await ofLimited.close();
   });
 
-  const hasCurl = spawnSync("curl", ["--version"]).status === 0;
-
   for (const example of examplesOf(PAGE)) {
-    const { language, server, code, expected, line } = example;
-    const isSkipped = language === "sh" && !hasCurl ? "there is no curl" : false;
+    const { language, server, code, line } = example;
+    const isSkipped = language === "sh" && !hasCurl() ? "there is no curl" : false;
     test(`line ${line}: ${code.split("\n", 1)[0]}`, { skip: isSkipped }, async () => {
       const gateway = gateways.get(server);
       assert.ok(gateway !== undefined, `no server ${server}`);
-      const runnable = code.replaceAll(DOCUMENTED_URL, urlOf(gateway));
-
-      if (language === "js") assertSameText(await runNode(runnable), expected);
-      else assertSameAnswer(await runShell(runnable, expected), expected);
+      await runExample({ ...example, code: code.replaceAll(DOCUMENTED_URL, urlOf(gateway)) }, { KEY });
     });
   }
 
@@ -127,122 +108,6 @@ interface OpenApiOperation {
 /** The schema registry speaks another's API, whose routes are only listed. */
 function isOfRegistry(path: string): boolean {
   return path === "/schemas" || path.startsWith("/schemas/");
-}
-
-/** Each block of sh or js, with the block that follows it. */
-function examplesOf(page: string): Example[] {
-  const blocks = [...page.matchAll(/^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm)];
-  return blocks.flatMap((block, index) => {
-    const [, language = "", server = "", code = ""] = block;
-    if (language !== "sh" && language !== "js") return [];
-    const [, expectedLanguage, , expected = ""] = blocks[index + 1] ?? [];
-    const line = page.slice(0, block.index).split("\n").length + 1;
-    assert.equal(expectedLanguage, language === "sh" ? "http" : "text", `line ${line} has no answer`);
-    return [{ language, server, code, expected, line }];
-  });
-}
-
-/** What curl prints, its head included. A stream without an end is left once it has told as many messages as expected. */
-async function runShell(code: string, expected: string): Promise<string> {
-  const script = `curl() { command curl -s -i "$@"; }\n${code}`;
-  const messageCount = expected.split("\ndata: ").length;
-  const child = spawn("sh", ["-c", script], { env: { ...process.env, KEY }, detached: true });
-  const isDone = (text: string) => code.includes("/tail") && text.split("\ndata: ").length >= messageCount;
-  return outputOf(child, isDone);
-}
-
-function runNode(code: string): Promise<string> {
-  const args = ["--input-type=module", "--no-warnings", "-e", code];
-  return outputOf(spawn(process.execPath, args, { env: { ...process.env, KEY, NO_COLOR: "1" } }), () => false);
-}
-
-function outputOf(child: ChildProcess, isDone: (text: string) => boolean): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    let errors = "";
-    child.stderr?.on("data", (bytes) => {
-      errors += bytes;
-    });
-    child.stdout?.on("data", (bytes) => {
-      text += bytes;
-      // The whole group: curl is a child of the shell.
-      if (isDone(text) && text.endsWith("\n\n") && child.pid !== undefined) process.kill(-child.pid);
-    });
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      if (code === 0 || signal !== null) resolve(text);
-      else reject(new Error(`exit code ${code}: ${errors}${text}`));
-    });
-  });
-}
-
-/** Numbers of many digits, times and ids aside. */
-function assertSameText(actual: string, expected: string): void {
-  const plain = (text: string) =>
-    text
-      .replaceAll(/req_[\w-]{22}/g, "req_…")
-      .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "(time)")
-      .replaceAll(/\b\d{13}\b/g, "(ms)")
-      .replaceAll(/\s+/g, " ")
-      .trim();
-  assert.equal(plain(actual), plain(expected));
-}
-
-/** Status, the headers that are shown, and the body. */
-function assertSameAnswer(actual: string, expected: string): void {
-  const answered = parseAnswer(actual);
-  const documented = parseAnswer(expected);
-  assert.equal(answered.status, documented.status, actual);
-  for (const [name, value] of documented.headers) {
-    assertSameText(answered.headers.get(name) ?? `no ${name}: ${actual}`, value);
-  }
-  if (answered.headers.get("content-type")?.startsWith("text/event-stream") === true) {
-    assertSameText(answered.body, documented.body);
-    return;
-  }
-  const [actualJson, expectedJson] = [jsonOf(answered.body), jsonOf(documented.body)];
-  assert.deepEqual(actualJson.map(withoutVolatile), expectedJson.map(withoutVolatile), actual);
-}
-
-interface Answer {
-  readonly status: string;
-  readonly headers: ReadonlyMap<string, string>;
-  readonly body: string;
-}
-
-function parseAnswer(text: string): Answer {
-  const [head = "", ...body] = text.trimEnd().replaceAll("\r\n", "\n").split("\n\n");
-  const [first = "", ...lines] = head.split("\n");
-  const headers = lines.map((line): [string, string] => {
-    const colon = line.indexOf(":");
-    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
-  });
-  return { status: first.trim(), headers: new Map(headers), body: body.join("\n\n") };
-}
-
-/** One value; or, where it is none, one a line. */
-function jsonOf(body: string): unknown[] {
-  if (body.trim() === "") return [];
-  try {
-    return [JSON.parse(body)];
-  } catch {
-    return body
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line));
-  }
-}
-
-/** Of what is volatile, the type. */
-function withoutVolatile(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutVolatile);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => {
-      const isVolatile = VOLATILE.has(name) && (typeof member === "number" || String(member).length > 8);
-      return [name, isVolatile ? typeof member : withoutVolatile(member)];
-    }),
-  );
 }
 
 /** What stands under each heading that is a route. */

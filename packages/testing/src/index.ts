@@ -2,6 +2,7 @@
 
 export * from "./admin-reader-suite.ts";
 export * from "./disk-operations.ts";
+export * from "./documented-examples.ts";
 export * from "./faulty-file-system.ts";
 export * from "./file-system-suite.ts";
 export * from "./gateway-suite.ts";
