@@ -10,19 +10,19 @@ import {
   nodeFileSystem,
   parseAddress,
 } from "@millrace/base";
-import { DataDir } from "./data-dir.ts";
+import { ACLS_FILE, DataDir, QUOTAS_FILE } from "./data-dir.ts";
 import { Faults } from "./faults.ts";
 import { GroupCoordinator } from "./group-coordinator.ts";
 import { handlers } from "./handlers/index.ts";
 import { type BrokerOptions, brokerOptions, IN_MEMORY, type ResolvedBrokerOptions } from "./options.ts";
 import { ProducerIds } from "./producer-ids.ts";
+import { ClientQuotas } from "./quotas/client-quotas.ts";
 import { OPEN_ACCESS } from "./security/access.ts";
 import { AccessControl } from "./security/access-control.ts";
 import { Security } from "./security/security.ts";
 import { Server } from "./server.ts";
 import { TopicManager } from "./topic-manager.ts";
 
-const ACLS_FILE = "acls.json";
 /** Where the broker listens inside its own process. Whatever address is connected to there leads to it. */
 const INSIDE: Address = { host: "in-process", port: 1 };
 
@@ -80,6 +80,8 @@ export class Broker {
       const { superUsers, allowEveryoneIfNoAclFound } = options;
       const acls = { fileSystem, path: join(path, ACLS_FILE), superUsers, allowEveryoneIfNoAclFound, logger };
       const accessControl = await AccessControl.open(acls);
+      const burstMs = options.quotaBurstMs;
+      const quotas = await ClientQuotas.open({ fileSystem, path: join(path, QUOTAS_FILE), clock, burstMs });
       topics = await TopicManager.open({ dataDir: path, isCleanStart, options, fileSystem, clock, random, logger });
       const producerIds = await ProducerIds.open(fileSystem, path);
       groups = await GroupCoordinator.open({ topics, options, clock, random, logger });
@@ -90,7 +92,7 @@ export class Broker {
         disconnectAll: () => server?.disconnectAll("an injected fault"),
       });
       server = new Server(
-        { clusterId, options, topics, groups, producerIds, accessControl, faults, clock, logger },
+        { clusterId, options, topics, groups, producerIds, security, accessControl, quotas, faults, clock, logger },
         handlers,
       );
       const addresses = await openDoors(server, security, accessControl, options);
@@ -167,6 +169,7 @@ async function openDoors(
       }),
       saslSession: () => security.saslSessionFor("plain"),
       accessOf,
+      hasQuotas: true,
     },
   );
   const inside = new InProcessNetwork();
@@ -175,6 +178,7 @@ async function openDoors(
     advertise: (reached) => reached,
     saslSession: () => security.saslSessionFor("inside"),
     accessOf: () => OPEN_ACCESS,
+    hasQuotas: false,
   });
   const tlsAddress = kafkaTls === null ? null : parseAddress(kafkaTls);
   if (tlsAddress === null || security.tlsNetwork === null) return { plain, tls: null, inside };
@@ -183,6 +187,7 @@ async function openDoors(
     advertise: (reached) => advertised ?? reached,
     saslSession: () => security.saslSessionFor("tls"),
     accessOf,
+    hasQuotas: true,
   });
   return { plain, tls, inside };
 }

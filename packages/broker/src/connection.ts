@@ -1,9 +1,9 @@
 /** One client's connection: frames in, responses out in the same order, and no more of either than there is room for. */
 
-import type { Address, ByteStream, Clock, Logger } from "@millrace/base";
+import type { Address, ByteStream, Clock, Logger, Timer } from "@millrace/base";
 import { FrameSplitter, KafkaError, WireError } from "@millrace/protocol";
 import type { Dispatcher, RequestFrame } from "./dispatch.ts";
-import type { BrokerServices, RequestContext } from "./handler.ts";
+import type { BrokerServices, QuotaMeter, RequestContext } from "./handler.ts";
 import type { RequestBudget } from "./request-budget.ts";
 import type { Access, Client } from "./security/access.ts";
 import { ANONYMOUS, type SaslSession } from "./security/sasl-session.ts";
@@ -19,6 +19,8 @@ export interface ConnectionParts {
   readonly sasl: SaslSession | null;
   /** What a client may do who came in here. */
   accessOf(client: Client): Access;
+  /** Whether quotas hold for this client. */
+  readonly hasQuotas: boolean;
   readonly onClose: () => void;
 }
 
@@ -50,10 +52,14 @@ export class Connection {
   #lastActiveMs: number;
   #client = "";
   #access: { readonly principal: string; readonly access: Access } | null = null;
+  #metered: { readonly principal: string; readonly clientId: string; readonly meter: QuotaMeter } | null = null;
   #isKnownClient = false;
   #isDrained = true;
   #isReading = true;
   #isFlushQueued = false;
+  /** Set while the client has to pause: it has used more than its quota. */
+  #muteTimer: Timer | null = null;
+  #mutedUntilMs = 0;
   /** Nothing more is read: the client ended its side, or the broker closes. */
   #isEnding = false;
   #isClosed = false;
@@ -82,7 +88,8 @@ export class Connection {
 
   /** How long nothing came and nothing left, with no request in progress. */
   idleMs(nowMs: number): number {
-    return this.#exchanges.length > 0 && this.#isDrained ? 0 : nowMs - this.#lastActiveMs;
+    const isAtWork = (this.#exchanges.length > 0 && this.#isDrained) || this.#isMuted;
+    return isAtWork ? 0 : nowMs - this.#lastActiveMs;
   }
 
   /** Answers what was asked, then closes. Requests that wait for something are answered with what there is. */
@@ -135,7 +142,7 @@ export class Connection {
   }
 
   #mayStart(frame: Buffer): boolean {
-    if (!this.#isDrained) return false;
+    if (!this.#isDrained || this.#isMuted) return false;
     if (this.#exchanges.length === 0) return true;
     if (this.#exchanges.length >= this.#parts.broker.options.maxPendingResponses) return false;
     return (
@@ -209,6 +216,7 @@ export class Connection {
       principal,
       access: this.#accessOf(principal),
       sasl,
+      quota: this.#meterOf(principal, header.clientId ?? ""),
       broker,
       onHurry: (listener) => this.#onHurry(exchange, listener),
       closeConnection: (reason) => {
@@ -221,6 +229,45 @@ export class Connection {
         this.#logger.debug({ remote: this.remote, client: this.#client }, "client connected");
       },
     };
+  }
+
+  /** Which quota holds for a client changes with its login, and with what it calls itself. */
+  #meterOf(principal: string, clientId: string): QuotaMeter {
+    if (!this.#parts.hasQuotas) return UNLIMITED;
+    if (this.#metered?.principal !== principal || this.#metered.clientId !== clientId) {
+      this.#metered = { principal, clientId, meter: this.#newMeter(principal, clientId) };
+    }
+    return this.#metered.meter;
+  }
+
+  #newMeter(principal: string, clientId: string): QuotaMeter {
+    const { quotas } = this.#parts.broker;
+    const client = { user: principal.slice(PRINCIPAL_TYPE.length), clientId };
+    return {
+      charge: (name, sizeBytes) => {
+        const throttleMs = quotas.charge(name, client, sizeBytes);
+        if (throttleMs > 0) this.#mute(throttleMs);
+        return throttleMs;
+      },
+      answerLimitBytes: (name) => quotas.answerLimitBytes(name, client),
+    };
+  }
+
+  get #isMuted(): boolean {
+    return this.#muteTimer !== null;
+  }
+
+  /** Reads and starts nothing for so long; what was started is answered. */
+  #mute(throttleMs: number): void {
+    const nowMs = this.#clock.nowMs();
+    if (this.#isClosed || nowMs + throttleMs <= this.#mutedUntilMs) return;
+    this.#mutedUntilMs = nowMs + throttleMs;
+    this.#muteTimer?.cancel();
+    const unmute = () => {
+      this.#muteTimer = null;
+      this.#startRequests();
+    };
+    this.#muteTimer = this.#clock.schedule(throttleMs, unmute, { background: true });
   }
 
   #onHurry(exchange: Exchange, listener: () => void): () => void {
@@ -276,7 +323,7 @@ export class Connection {
   #updateReading(): void {
     if (this.#isClosed) return;
     const { budget } = this.#parts;
-    const shouldRead = this.#inbox.length === 0 && this.#isDrained && !budget.isExceeded;
+    const shouldRead = this.#inbox.length === 0 && this.#isDrained && !this.#isMuted && !budget.isExceeded;
     if (budget.isExceeded) budget.onRoom(this, () => this.#updateReading());
     if (shouldRead === this.#isReading) return;
     this.#isReading = shouldRead;
@@ -307,6 +354,7 @@ export class Connection {
   #release(error: Error | null): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#muteTimer?.cancel();
     if (error !== null) this.#logger.debug({ remote: this.remote, reason: error.message }, "connection lost");
     this.#hurry();
     const heldBytes = [
@@ -320,6 +368,9 @@ export class Connection {
     this.#parts.onClose();
   }
 }
+
+const PRINCIPAL_TYPE = "User:";
+const UNLIMITED: QuotaMeter = { charge: () => 0, answerLimitBytes: () => Number.POSITIVE_INFINITY };
 
 /** The address in "address:port". One of IPv4 that came in by IPv6 is what it is. */
 function hostOf(remote: string): string {

@@ -7,6 +7,7 @@
  *     topics.json       all topics and their settings
  *     producer-ids.json the first producer id that was never given out
  *     acls.json         who may do what
+ *     quotas.json       how many bytes a second clients may write and read
  *     orders-3/         partition 3 of topic orders, from its first record on
  */
 
@@ -21,6 +22,8 @@ const META_FILE = "meta.json";
 /** Apache Kafka's file of the same purpose. */
 const KAFKA_META_FILE = "meta.properties";
 export const TOPICS_FILE = "topics.json";
+export const ACLS_FILE = "acls.json";
+export const QUOTAS_FILE = "quotas.json";
 export const CLEAN_FILE = "clean-shutdown";
 
 interface DataDirParts extends DataDirLockParts {

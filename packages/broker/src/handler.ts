@@ -15,9 +15,12 @@ import type { FaultHit, Faults } from "./faults.ts";
 import type { GroupCoordinator } from "./group-coordinator.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
 import type { ProducerIds } from "./producer-ids.ts";
+import type { QuotaName } from "./quotas/client-quota.ts";
+import type { ClientQuotas } from "./quotas/client-quotas.ts";
 import type { Access } from "./security/access.ts";
 import type { AccessControl } from "./security/access-control.ts";
 import type { SaslSession } from "./security/sasl-session.ts";
+import type { Security } from "./security/security.ts";
 import type { TopicManager } from "./topic-manager.ts";
 
 /** A request of an API, as its handler reads it. */
@@ -34,7 +37,9 @@ export interface BrokerServices {
   readonly topics: TopicManager;
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;
+  readonly security: Security;
   readonly accessControl: AccessControl;
+  readonly quotas: ClientQuotas;
   readonly faults: Faults;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -62,6 +67,7 @@ export interface RequestContext {
   readonly access: Access;
   /** Null where clients need not log in. */
   readonly sasl: SaslSession | null;
+  readonly quota: QuotaMeter;
   readonly broker: BrokerServices;
   /**
    * Calls back once when a request that waits should answer with what there is: another frame came on its connection,
@@ -74,6 +80,17 @@ export interface RequestContext {
   endAfterAnswer(): void;
   /** Remembers what the client calls itself. */
   identifyClient(name: string, version: string): void;
+}
+
+/** The client's quotas, as far as one request uses them. */
+export interface QuotaMeter {
+  /**
+   * Counts bytes. Returns the milliseconds that the answer tells the client to pause for; what it sends nevertheless in
+   * that time is not read (KIP-219).
+   */
+  charge(name: QuotaName, sizeBytes: number): number;
+  /** The most that one answer should bring. */
+  answerLimitBytes(name: QuotaName): number;
 }
 
 /** What of a request is about some partitions only, for an API that names them; partition: null if it names only topics. */

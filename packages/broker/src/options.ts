@@ -250,6 +250,13 @@ const entries = {
     doc: "Most bytes of records in one fetch response, except that one batch is always given whole.",
   }),
 
+  quotaBurstMs: millis({
+    default: SECOND_MS,
+    min: 1,
+    kafka: "quota.window.size.seconds",
+    doc: "A client with a quota that has paused may use at once what its quota gives in so long.",
+  }),
+
   groupMinSessionTimeoutMs: millis({
     default: 6 * SECOND_MS,
     kafka: "group.min.session.timeout.ms",

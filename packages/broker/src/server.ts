@@ -23,6 +23,8 @@ export interface Admission {
   saslSession(): SaslSession | null;
   /** What a client may do who comes in here. */
   accessOf(client: Client): Access;
+  /** Whether quotas hold for who comes in here. */
+  readonly hasQuotas: boolean;
 }
 
 export class Server {
@@ -96,6 +98,7 @@ export class Server {
       advertised: admission.advertise(reached(stream, admission.reachedAt ?? bound)),
       sasl: admission.saslSession(),
       accessOf: admission.accessOf,
+      hasQuotas: admission.hasQuotas,
       onClose: () => this.#forget(connection),
     });
     this.#connections.add(connection);

@@ -27,6 +27,7 @@ import {
   type Handler,
   NO_ERROR,
   type RequestContext,
+  type RequestOf,
   selectPartitions,
 } from "../handler.ts";
 import type { AppendResult, PartitionLog } from "../log/partition-log.ts";
@@ -60,12 +61,13 @@ const servedHandler = defineHandler({
       );
       return { name, partitions };
     });
+    const throttleTimeMs = context.quota.charge("producer_byte_rate", recordBytes(request));
     if (acks === 0) {
       const refused = topics.flatMap(({ partitions }) => partitions).find(({ kind }) => kind === "refused");
       if (refused?.kind === "refused") context.closeConnection(`produce with acks=0 failed: ${refused.error}`);
       return null;
     }
-    return respond(topics, context);
+    return respond(topics, throttleTimeMs, context);
   },
 
   errorResponse(request, errorCode, context) {
@@ -122,6 +124,14 @@ function append(
   }
 }
 
+function recordBytes({ topicData }: RequestOf<typeof produceApi>): number {
+  let sizeBytes = 0;
+  for (const { partitionData } of topicData) {
+    for (const { records } of partitionData) sizeBytes += records?.length ?? 0;
+  }
+  return sizeBytes;
+}
+
 function checkCompression(batch: Buffer, version: number): void {
   if (version >= ZSTD_SINCE_VERSION || batch.length < ATTRIBUTES_AT + 2) return;
   if ((batch.readInt16BE(ATTRIBUTES_AT) & COMPRESSION_MASK) !== ZSTD) return;
@@ -130,6 +140,7 @@ function checkCompression(batch: Buffer, version: number): void {
 
 async function respond(
   topics: readonly { readonly name: string; readonly partitions: readonly Appended[] }[],
+  throttleTimeMs: number,
   context: RequestContext,
 ) {
   const responses = [];
@@ -138,7 +149,7 @@ async function respond(
     for (const appended of partitions) partitionResponses.push(await settle(name, appended, context));
     responses.push({ name, partitionResponses });
   }
-  return { responses };
+  return { responses, throttleTimeMs };
 }
 
 async function settle(name: string, appended: Appended, context: RequestContext) {

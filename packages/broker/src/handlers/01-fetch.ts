@@ -46,14 +46,14 @@ export const fetchHandler = defineHandler({
       throw new KafkaError("FETCH_SESSION_ID_NOT_FOUND", `there is no fetch session ${request.sessionId}`);
     }
     let pass = await readAll(request, context);
-    if (isEnough(pass, request)) return { responses: pass.responses };
+    if (isEnough(pass, request)) return answer(pass, context);
     const wait = new FetchWait(request.maxWaitMs, context);
     try {
       while (!isEnough(pass, request) && !wait.isOver) {
         await wait.forMore(pass);
         pass = await readAll(request, context);
       }
-      return { responses: pass.responses };
+      return answer(pass, context);
     } finally {
       wait.end();
     }
@@ -88,13 +88,22 @@ export const fetchHandler = defineHandler({
   },
 });
 
+function answer({ responses, sizeBytes }: Pass, { quota }: RequestContext) {
+  return { responses, throttleTimeMs: quota.charge("consumer_byte_rate", sizeBytes) };
+}
+
 function isEnough(pass: Pass, request: FetchRequest): boolean {
   return pass.hasError || pass.sizeBytes >= request.minBytes || request.maxWaitMs <= 0;
 }
 
 async function readAll(request: FetchRequest, context: RequestContext): Promise<Pass> {
   const pass: Pass = { responses: [], read: [], sizeBytes: 0, hasError: false };
-  const maxBytes = Math.min(request.maxBytes, context.broker.options.fetchMaxBytes);
+  const { broker, quota } = context;
+  const maxBytes = Math.min(
+    request.maxBytes,
+    broker.options.fetchMaxBytes,
+    quota.answerLimitBytes("consumer_byte_rate"),
+  );
   for (const asked of request.topics) {
     const partitions: PartitionResponse[] = [];
     for (const partition of asked.partitions) {

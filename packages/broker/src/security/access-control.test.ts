@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import {
+  alterClientQuotasApi,
   alterConfigsApi,
   createAclsApi,
   createPartitionsApi,
@@ -13,12 +14,14 @@ import {
   deleteRecordsApi,
   deleteTopicsApi,
   describeAclsApi,
+  describeClientQuotasApi,
   describeClusterApi,
   describeConfigsApi,
   describeGroupsApi,
   describeLogDirsApi,
   describeProducersApi,
   describeTopicPartitionsApi,
+  describeUserScramCredentialsApi,
   errorByNumber,
   fetchApi,
   findCoordinatorApi,
@@ -292,6 +295,24 @@ const guarded: Readonly<Record<string, Guarded>> = {
       const filters = [{ ...EVERY_RULE, resourceNameFilter: "no such rule" }];
       return codeOf((await client.request(deleteAclsApi, 3, { filters })).filterResults[0]);
     },
+  },
+  DescribeClientQuotas: {
+    needs: [{ operation: "DESCRIBE_CONFIGS", resource: CLUSTER }],
+    refusal: "CLUSTER_AUTHORIZATION_FAILED",
+    call: async (client) => codeOf(await client.request(describeClientQuotasApi, 1, { components: [], strict: false })),
+  },
+  AlterClientQuotas: {
+    needs: [{ operation: "ALTER_CONFIGS", resource: CLUSTER }],
+    refusal: "CLUSTER_AUTHORIZATION_FAILED",
+    async call(client) {
+      const entries = [{ entity: [{ entityType: "user", entityName: "bob" }], ops: [] }];
+      return codeOf((await client.request(alterClientQuotasApi, 1, { entries, validateOnly: true })).entries[0]);
+    },
+  },
+  DescribeUserScramCredentials: {
+    needs: [{ operation: "DESCRIBE", resource: CLUSTER }],
+    refusal: "CLUSTER_AUTHORIZATION_FAILED",
+    call: async (client) => codeOf(await client.request(describeUserScramCredentialsApi, 0, { users: null })),
   },
   FindCoordinator: {
     needs: [{ operation: "DESCRIBE", resource: GROUP }],

@@ -33,6 +33,10 @@ export class SaslUsers {
     this.#passwords = passwords;
   }
 
+  names(): string[] {
+    return [...this.#users.keys()];
+  }
+
   /** Of somebody who is not there: one that no password fits, which takes as long to check. */
   credentialOf(username: string, mechanism: ScramMechanism): ScramCredential {
     return this.#users.get(username)?.[mechanism] ?? this.#madeUp(username, mechanism);

@@ -56,6 +56,10 @@ export class Security {
     return new TlsServerNetwork(() => this.#tlsOptions());
   }
 
+  userNames(): string[] {
+    return this.#users.names();
+  }
+
   /** A session for a connection that has to log in; null for one that has not. */
   saslSessionFor(door: Door): SaslSession | null {
     const { options, clock, random } = this.#parts;

@@ -249,6 +249,7 @@ describe("a check tells of", () => {
     ["broker-epoch", "repairable"],
     ["topics.json", "damage"],
     ["acls.json", "damage"],
+    ["quotas.json", "damage"],
     ["producer-ids.json", "damage"],
   ] as const) {
     test(`a ${file} that is garbage`, async () => {

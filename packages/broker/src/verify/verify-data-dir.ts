@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { type Clock, type FileSystem, hasCode, type Random, silentLogger } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { CLEAN_FILE, type Meta, readMeta, TOPICS_FILE } from "../data-dir.ts";
+import { ACLS_FILE, CLEAN_FILE, type Meta, QUOTAS_FILE, readMeta, TOPICS_FILE } from "../data-dir.ts";
 import { lockDataDir, unlockDataDir } from "../data-dir-lock.ts";
 import { parseOffset, readCheckpoint, readText } from "../log/checkpoint-file.ts";
 import {
@@ -15,13 +15,12 @@ import {
   RECOVERY_POINT_FILE,
 } from "../log/file-names.ts";
 import { PRODUCER_IDS_FILE, readNextProducerId } from "../producer-ids.ts";
+import { readQuota } from "../quotas/client-quota.ts";
 import { readAcl } from "../security/acl.ts";
 import { StoredList } from "../stored-list.ts";
 import { DELETED_FOLDER, readTopics, type TopicRecord } from "../topic-manager.ts";
 import { type DataDirReport, type PartitionReport, Problems } from "./report.ts";
 import { verifyPartition } from "./verify-partition.ts";
-
-const ACLS_FILE = "acls.json";
 
 export interface VerifyOptions {
   readonly dataDir: string;
@@ -84,6 +83,7 @@ class DataDirVerifier {
     const topics = await this.#readTopics();
     await this.#checkBrokerEpoch(isClean);
     await this.#tryReading(ACLS_FILE, (path) => StoredList.open({ fileSystem, path, read: readAcl }));
+    await this.#tryReading(QUOTAS_FILE, (path) => StoredList.open({ fileSystem, path, read: readQuota }));
     this.#noteDeletions(names);
     const partitions = await this.#verifyPartitions(names, topics, isClean);
     await this.#checkProducerIds();
