@@ -141,9 +141,7 @@ class DataDirVerifier {
     );
     const logStarts = await this.#readOffsets(LOG_START_FILE, "records that were deleted may come back");
     const cleaned = await this.#readOffsets(CLEANED_FILE, "logs are compacted from their start on, which takes longer");
-    this.#checkFolders(names, topics, recoveryPoints);
-
-    const folders = names.map(parsePartitionDirectoryName).filter((found) => found !== null);
+    const folders = partitionsOf(names, topics);
     const reports: PartitionReport[] = [];
     for (const { topic, partition } of folders) {
       const name = partitionDirectoryName(topic, partition);
@@ -192,26 +190,6 @@ class DataDirVerifier {
     return offsets;
   }
 
-  #checkFolders(
-    names: readonly string[],
-    topics: ReadonlyMap<string, TopicRecord> | null,
-    recoveryPoints: ReadonlyMap<string, bigint>,
-  ): void {
-    const present = new Set(names);
-    for (const record of topics?.values() ?? []) {
-      for (let partition = 0; partition < record.partitions; partition++) {
-        const folder = partitionDirectoryName(record.name, partition);
-        if (present.has(folder)) continue;
-        // A partition that nobody has written to has none.
-        const recoveryPoint = recoveryPoints.get(folder) ?? 0n;
-        if (recoveryPoint === 0n) continue;
-        const what = `the folder is not there; its log had records up to offset ${recoveryPoint}`;
-        const consequence = "the next start begins an empty log: they are gone, unless a backup has them";
-        this.#problems.add("damage", folder, null, what, consequence);
-      }
-    }
-  }
-
   async #checkProducerIds(): Promise<void> {
     const next = await this.#tryReading(PRODUCER_IDS_FILE, (path) =>
       readNextProducerId(this.#options.fileSystem, path),
@@ -225,4 +203,16 @@ class DataDirVerifier {
       "an id that is in use may be given out again, and its new owner's records be taken for retries",
     );
   }
+}
+
+/** All that have a folder, and those that have none because nothing was written to them yet. */
+function partitionsOf(names: readonly string[], topics: ReadonlyMap<string, TopicRecord> | null) {
+  const found = names.map(parsePartitionDirectoryName).filter((partition) => partition !== null);
+  const present = new Set(names);
+  const missing = [...(topics?.values() ?? [])].flatMap(({ name: topic, partitions }) =>
+    Array.from({ length: partitions }, (_, partition) => ({ topic, partition })).filter(
+      ({ partition }) => !present.has(partitionDirectoryName(topic, partition)),
+    ),
+  );
+  return [...found, ...missing];
 }

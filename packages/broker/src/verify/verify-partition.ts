@@ -52,6 +52,8 @@ const GONE = "these records are gone, unless a backup has them";
 const DOUBLE_RISK =
   "a retry of that producer may be taken for a new batch; without the file the batches are read instead";
 
+const NOTHING_TO_RECOVER: RecoveryForecast = { startOffset: 0, endOffset: 0, lostBytes: 0, steps: [] };
+
 /** One file of the log, a compaction that is about to replace others among them. */
 interface SegmentFile {
   readonly baseOffset: bigint;
@@ -92,7 +94,9 @@ class PartitionVerifier {
 
   async verify(): Promise<PartitionReport> {
     const { fileSystem, topic, partition } = this.#parts;
-    this.#names = (await fileSystem.list(this.#directory)).sort();
+    // A partition that nobody has written to has no folder.
+    const isThere = await fileSystem.exists(this.#directory);
+    this.#names = isThere ? (await fileSystem.list(this.#directory)).sort() : [];
     this.#noteLeftovers();
     await this.#checkMetadata();
     await this.#readEpochs();
@@ -100,7 +104,7 @@ class PartitionVerifier {
     const segments = await this.#segmentFiles();
     const endOffset = await this.#checkSegments(segments);
     this.#checkOffsets(segments, endOffset);
-    const recovery = await this.#forecast();
+    const recovery = isThere ? await this.#forecast() : NOTHING_TO_RECOVER;
     this.#judgeBadPlaces(recovery);
     return {
       topic,
@@ -333,7 +337,7 @@ class PartitionVerifier {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#problems.add("damage", this.#folder, null, reason, "the next start fails with this error");
-      return { startOffset: 0, endOffset: 0, lostBytes: 0, steps: [] };
+      return NOTHING_TO_RECOVER;
     }
   }
 
