@@ -27,6 +27,7 @@ const { values, positionals } = parseArgs({
     "log-gib": { type: "string", default: "4.6" },
     only: { type: "string" },
     "push-seconds": { type: "string", default: "10" },
+    rate: { type: "string", default: "2000" },
     "kafka-port": { type: "string", default: "29592" },
   },
 });

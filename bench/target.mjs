@@ -41,7 +41,7 @@ async function startBroker(script, partitions) {
   };
 }
 
-async function createTopic(bootstrapServers, name, partitions) {
+export async function createTopic(bootstrapServers, name, partitions) {
   const admin = new Admin({ bootstrapServers });
   try {
     await admin.createTopics([{ name, partitions }]);

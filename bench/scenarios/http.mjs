@@ -1,13 +1,18 @@
-/** The HTTP API, on disk before it answers, beside servers that do nothing with what they get. */
+/**
+ * The HTTP API, on disk before it answers, beside servers that do nothing with what they get; and, where there is a
+ * Kafka, beside what is written by hand over it.
+ */
 
 import { fork } from "node:child_process";
+import { createTopic } from "../target.mjs";
 
-const servers = ["millrace", "fastify", "node-http"];
+/** Script and arguments of each. */
+const ceilings = { millrace: ["millrace"], fastify: ["fastify"], "node-http": ["node-http"] };
 
 const cases = [
   { title: "singles, 64 connections", connections: 64, batch: 1, query: "" },
   { title: "singles, one connection", connections: 1, batch: 1, query: "" },
-  { title: "singles, 2,000 a second on a schedule", connections: 64, batch: 1, query: "", requestsPerSecond: 2_000 },
+  { title: "singles on a schedule", connections: 64, batch: 1, query: "", isPaced: true },
   { title: "batches of 100, 4 connections", connections: 4, batch: 100, query: "" },
   { title: "batches of 1,000, 4 connections", connections: 4, batch: 1_000, query: "" },
   { title: "NDJSON of 1,000 lines, 4 connections", connections: 4, batch: 1_000, query: "", isLines: true },
@@ -15,22 +20,38 @@ const cases = [
 ];
 
 /** Prints a table a case. Servers take turns, round by round; each measurement has a server and a client of its own. */
-export async function runHttp({ rounds, seconds, warmup, only }) {
+export async function runHttp({ rounds, seconds, warmup, only, rate, brokers, partitions }) {
+  const servers = { ...ceilings, ...(brokers === "embedded" ? {} : await serversByHand(brokers, Number(partitions))) };
   const results = [];
-  for (const specifics of cases.filter(({ title }) => only === undefined || title.includes(only))) {
+  for (const { isPaced, ...specifics } of cases.filter(({ title }) => only === undefined || title.includes(only))) {
+    const task = {
+      ...specifics,
+      ...(isPaced ? { requestsPerSecond: Number(rate), title: `${specifics.title}: ${rate} a second` } : {}),
+      warmupMs: Number(warmup) * 1000,
+      measuredMs: Number(seconds) * 1000,
+    };
     for (let round = 0; round < Number(rounds); round++) {
-      for (const server of servers) {
-        const times = { warmupMs: Number(warmup) * 1000, measuredMs: Number(seconds) * 1000 };
-        results.push({ ...specifics, server, round, ...(await measure({ ...specifics, ...times }, server)) });
+      for (const [server, script] of Object.entries(servers)) {
+        // They answer an async request when it is stored, as any other.
+        if (script.length > 1 && specifics.query !== "") continue;
+        results.push({ ...task, server, round, ...(await measure(task, script)) });
       }
     }
-    showTable(specifics, results);
+    showTable(task, Object.keys(servers), results);
   }
   return results;
 }
 
-async function measure(task, name) {
-  const server = fork(new URL(`../http/${name}.mjs`, import.meta.url));
+async function serversByHand(brokers, partitions) {
+  await createTopic(brokers, "bench", partitions);
+  return { "fastify + kafkajs": ["fastify-client", "kafkajs", brokers] };
+}
+
+async function measure(task, [script, ...args]) {
+  const server = fork(new URL(`../http/${script}.mjs`, import.meta.url), args, {
+    // kafkajs sets timers with negative delays, which newer Nodes warn about.
+    env: { ...process.env, NODE_NO_WARNINGS: "1", KAFKAJS_NO_PARTITIONER_WARNING: "1" },
+  });
   const { address } = await nextMessage(server);
   const worker = fork(new URL("../http/worker.mjs", import.meta.url));
   worker.send({ ...task, address });
@@ -61,7 +82,7 @@ function nextMessage(child) {
   });
 }
 
-function showTable({ title }, results) {
+function showTable({ title }, servers, results) {
   console.log(`### ${title}\n`);
   console.log("| server | records/s (lowest–highest) | of Fastify | server CPU µs/record | p50 / p99 ms | RSS MB |");
   console.log("|---|---|---|---|---|---|");
@@ -69,6 +90,7 @@ function showTable({ title }, results) {
   const of = (name, field) =>
     results.filter((result) => result.title === title && result.server === name).map((result) => result[field]);
   for (const name of servers) {
+    if (of(name, "server").length === 0) continue;
     const rates = of(name, "recordsPerSecond");
     const cells = [
       name,
