@@ -119,7 +119,9 @@ export class BodyReader {
       const [only = EMPTY] = chunks;
       settle(null, chunks.length > 1 ? Buffer.concat(chunks, share.sizeBytes) : only);
     };
-    const onBreak = () => settle(incomplete());
+    const onBreak = () => {
+      if (!isSettled) settle(incomplete());
+    };
     payload.on("data", onData).on("end", onEnd).on("error", onBreak).on("close", onBreak);
   }
 
