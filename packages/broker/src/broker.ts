@@ -12,6 +12,7 @@ import {
 } from "@millrace/base";
 import { ACLS_FILE, DataDir, QUOTAS_FILE } from "./data-dir.ts";
 import { Faults } from "./faults.ts";
+import { FetchMemory } from "./fetch-memory.ts";
 import { GroupCoordinator } from "./group-coordinator.ts";
 import { handlers } from "./handlers/index.ts";
 import { type BrokerOptions, brokerOptions, IN_MEMORY, type ResolvedBrokerOptions } from "./options.ts";
@@ -91,8 +92,22 @@ export class Broker {
         partitionApis: new Set(handlers.filter(({ names }) => names === "partitions").map(({ name }) => name)),
         disconnectAll: () => server?.disconnectAll("an injected fault"),
       });
+      const fetchMemory = new FetchMemory(options.fetchMemoryBytes);
       server = new Server(
-        { clusterId, options, topics, groups, producerIds, security, accessControl, quotas, faults, clock, logger },
+        {
+          clusterId,
+          options,
+          topics,
+          groups,
+          producerIds,
+          security,
+          accessControl,
+          quotas,
+          fetchMemory,
+          faults,
+          clock,
+          logger,
+        },
         handlers,
       );
       const addresses = await openDoors(server, security, accessControl, options);
@@ -169,7 +184,7 @@ async function openDoors(
       }),
       saslSession: () => security.saslSessionFor("plain"),
       accessOf,
-      hasQuotas: true,
+      isLimited: true,
     },
   );
   const inside = new InProcessNetwork();
@@ -178,7 +193,7 @@ async function openDoors(
     advertise: (reached) => reached,
     saslSession: () => security.saslSessionFor("inside"),
     accessOf: () => OPEN_ACCESS,
-    hasQuotas: false,
+    isLimited: false,
   });
   const tlsAddress = kafkaTls === null ? null : parseAddress(kafkaTls);
   if (tlsAddress === null || security.tlsNetwork === null) return { plain, tls: null, inside };
@@ -187,7 +202,7 @@ async function openDoors(
     advertise: (reached) => advertised ?? reached,
     saslSession: () => security.saslSessionFor("tls"),
     accessOf,
-    hasQuotas: true,
+    isLimited: true,
   });
   return { plain, tls, inside };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Logger } from "@millrace/base";
+import type { Logger, Network } from "@millrace/base";
 import {
   apiVersionsApi,
   createTopicsApi,
@@ -10,7 +10,7 @@ import {
   metadataApi,
   produceApi,
 } from "@millrace/protocol";
-import { recordBatch, startBroker, WireClient, waitUntil } from "@millrace/testing";
+import { recordBatch, type StartedBroker, startBroker, WireClient, waitUntil } from "@millrace/testing";
 
 const EVERYTHING = { topics: null };
 
@@ -187,6 +187,76 @@ test("one connection more than may be is closed at once, and there is room when 
       return false;
     }
   });
+});
+
+test("one address may have so many connections, and others, and this process itself, are not counted with it", async () => {
+  await using started = await startBroker({ maxConnectionsPerIp: 1, dataDir: "memory" });
+  using first = await WireClient.connect(started.broker.address);
+  await first.request(metadataApi, 9, EVERYTHING);
+
+  using second = await WireClient.connect(started.broker.address);
+  await second.closed;
+
+  for (let count = 0; count < 3; count++) {
+    using inside = await WireClient.connect(started.broker.address, started.broker.network);
+    await inside.request(metadataApi, 9, EVERYTHING);
+  }
+  first.close();
+  await waitUntil("the address has room again", async () => {
+    try {
+      using third = await WireClient.connect(started.broker.address);
+      await third.request(metadataApi, 9, EVERYTHING);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+});
+
+/** A client that asks for records and never reads what comes. */
+function stalledReader(network: Network, topic: string): { readonly closed: Promise<void>; close(): void } {
+  const stream = network.connect({ host: "any", port: 1 });
+  const closed = new Promise<void>((resolve) => {
+    stream.start({ onData() {}, onClose: () => resolve() });
+  });
+  stream.pause();
+  for (let correlationId = 0; correlationId < 20; correlationId++) {
+    stream.write(encodeRequest(fetchApi, 11, { correlationId, clientId: "stalled" }, fetchFrom(topic, 0, 0n, 0)));
+  }
+  return { closed, close: () => stream.destroy() };
+}
+
+async function fillTopic(started: StartedBroker, name: string): Promise<void> {
+  using client = await WireClient.connect(started.broker.address);
+  await createTopic(client, name);
+  const value = Buffer.alloc(500_000);
+  for (let count = 0; count < 4; count++) await client.request(produceApi, 9, produceTo(name, 0, [value]));
+}
+
+test("records that nobody takes leave others no more than the memory there is, until their reader goes", async () => {
+  await using started = await startBroker({ dataDir: "memory", fetchMemoryBytes: 1024 * 1024 });
+  await fillTopic(started, "t");
+  using reader = await WireClient.connect(started.broker.address);
+  const fetchedBytes = async () => {
+    const { responses } = await reader.request(fetchApi, 11, fetchFrom("t", 0, 0n, 0));
+    assert.equal(responses[0]?.partitions[0]?.errorCode, 0);
+    return responses[0]?.partitions[0]?.records?.length ?? 0;
+  };
+  const stalled = [stalledReader(started.broker.network, "t"), stalledReader(started.broker.network, "t")];
+
+  await waitUntil("the memory is used up", async () => (await fetchedBytes()) === 0);
+  const waiting = reader.request(fetchApi, 11, fetchFrom("t", 0, 0n, 60_000));
+  for (const { close } of stalled) close();
+
+  assert.ok(((await waiting).responses[0]?.partitions[0]?.records?.length ?? 0) > 500_000);
+  assert.ok((await fetchedBytes()) > 500_000);
+});
+
+test("a client that does not take its answers is closed after a while", async () => {
+  await using started = await startBroker({ dataDir: "memory", answerTimeoutMs: 50 });
+  await fillTopic(started, "t");
+
+  await stalledReader(started.broker.network, "t").closed;
 });
 
 test("a connection that says nothing for too long is closed", async () => {

@@ -19,8 +19,8 @@ export interface ConnectionParts {
   readonly sasl: SaslSession | null;
   /** What a client may do who came in here. */
   accessOf(client: Client): Access;
-  /** Whether quotas hold for this client. */
-  readonly hasQuotas: boolean;
+  /** Whether quotas hold for this client: not for one in the same process. */
+  readonly isLimited: boolean;
   readonly onClose: () => void;
 }
 
@@ -31,6 +31,7 @@ interface Exchange {
   /** Undefined while it is in progress; null when it has no response. */
   response: readonly Uint8Array[] | null | undefined;
   hurryListeners: (() => void)[];
+  readonly sentListeners: (() => void)[];
 }
 
 /**
@@ -50,11 +51,14 @@ export class Connection {
   #inbox: Buffer[] = [];
   #exchanges: Exchange[] = [];
   #lastActiveMs: number;
+  #writtenMs = 0;
   #client = "";
   #access: { readonly principal: string; readonly access: Access } | null = null;
   #metered: { readonly principal: string; readonly clientId: string; readonly meter: QuotaMeter } | null = null;
   #isKnownClient = false;
   #isDrained = true;
+  /** Of answers that were written and may not have left yet. */
+  readonly #sentListeners: (() => void)[] = [];
   #isReading = true;
   #isFlushQueued = false;
   /** Set while the client has to pause: it has used more than its quota. */
@@ -79,6 +83,7 @@ export class Connection {
       onData: (bytes) => this.#receive(bytes),
       onDrain: () => {
         this.#isDrained = true;
+        this.#callSentListeners();
         this.#startRequests();
       },
       onEnd: () => this.end(),
@@ -90,6 +95,11 @@ export class Connection {
   idleMs(nowMs: number): number {
     const isAtWork = (this.#exchanges.length > 0 && this.#isDrained) || this.#isMuted;
     return isAtWork ? 0 : nowMs - this.#lastActiveMs;
+  }
+
+  /** For how long the client has not taken what was written to it. */
+  stalledMs(nowMs: number): number {
+    return this.#isDrained ? 0 : nowMs - this.#writtenMs;
   }
 
   /** Answers what was asked, then closes. Requests that wait for something are answered with what there is. */
@@ -157,6 +167,7 @@ export class Connection {
       frameBytes: frame.length,
       response: undefined,
       hurryListeners: [],
+      sentListeners: [],
     };
     this.#exchanges.push(exchange);
     if (sasl?.expectsBareTokens === true) {
@@ -219,6 +230,10 @@ export class Connection {
       quota: this.#meterOf(principal, header.clientId ?? ""),
       broker,
       onHurry: (listener) => this.#onHurry(exchange, listener),
+      onSent: (listener) => {
+        if (this.#isClosed) listener();
+        else exchange.sentListeners.push(listener);
+      },
       closeConnection: (reason) => {
         this.#logger.warn({ remote: this.remote, client: this.#client, reason }, "closing a connection");
         this.#stream.destroy();
@@ -233,7 +248,7 @@ export class Connection {
 
   /** Which quota holds for a client changes with its login, and with what it calls itself. */
   #meterOf(principal: string, clientId: string): QuotaMeter {
-    if (!this.#parts.hasQuotas) return UNLIMITED;
+    if (!this.#parts.isLimited) return UNLIMITED;
     if (this.#metered?.principal !== principal || this.#metered.clientId !== clientId) {
       this.#metered = { principal, clientId, meter: this.#newMeter(principal, clientId) };
     }
@@ -304,8 +319,9 @@ export class Connection {
     const chunks: Uint8Array[] = [];
     let answeredCount = 0;
     let answeredBytes = 0;
-    for (const { response, frameBytes } of this.#exchanges) {
+    for (const { response, frameBytes, sentListeners } of this.#exchanges) {
       if (response === undefined) break;
+      this.#sentListeners.push(...sentListeners);
       if (response !== null) chunks.push(...response);
       answeredCount += 1;
       answeredBytes += frameBytes;
@@ -314,10 +330,16 @@ export class Connection {
     if (chunks.length > 0) {
       this.#isDrained = this.#stream.write(chunks);
       this.#lastActiveMs = this.#clock.nowMs();
+      this.#writtenMs = this.#lastActiveMs;
     }
+    if (this.#isDrained) this.#callSentListeners();
     this.#parts.budget.give(answeredBytes);
     this.#startRequests();
     this.#endIfAnswered();
+  }
+
+  #callSentListeners(): void {
+    for (const listener of this.#sentListeners.splice(0)) listener();
   }
 
   #updateReading(): void {
@@ -362,6 +384,8 @@ export class Connection {
       ...this.#inbox.map(({ length }) => length),
     ];
     this.#parts.budget.give(heldBytes.reduce((sum, sizeBytes) => sum + sizeBytes, 0));
+    for (const { sentListeners } of this.#exchanges) this.#sentListeners.push(...sentListeners);
+    this.#callSentListeners();
     this.#exchanges = [];
     this.#inbox = [];
     this.#parts.budget.forget(this);
@@ -373,7 +397,7 @@ const PRINCIPAL_TYPE = "User:";
 const UNLIMITED: QuotaMeter = { charge: () => 0, answerLimitBytes: () => Number.POSITIVE_INFINITY };
 
 /** The address in "address:port". One of IPv4 that came in by IPv6 is what it is. */
-function hostOf(remote: string): string {
+export function hostOf(remote: string): string {
   return remote.slice(0, remote.lastIndexOf(":")).replace(/^::ffff:(?=\d+\.)/, "");
 }
 

@@ -12,6 +12,7 @@ import {
   type VersionRange,
 } from "@millrace/protocol";
 import type { FaultHit, Faults } from "./faults.ts";
+import type { FetchMemory } from "./fetch-memory.ts";
 import type { GroupCoordinator } from "./group-coordinator.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
 import type { ProducerIds } from "./producer-ids.ts";
@@ -40,6 +41,7 @@ export interface BrokerServices {
   readonly security: Security;
   readonly accessControl: AccessControl;
   readonly quotas: ClientQuotas;
+  readonly fetchMemory: FetchMemory;
   readonly faults: Faults;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -74,6 +76,8 @@ export interface RequestContext {
    * the connection closed, or the broker closes. Returns the function that takes the listener back.
    */
   onHurry(listener: () => void): () => void;
+  /** Calls back once when the answer has left this process, or never will. */
+  onSent(listener: () => void): void;
   /** For requests without a response: closing is the only way to tell the client that one failed. */
   closeConnection(reason: string): void;
   /** Closes the connection once this request is answered. */

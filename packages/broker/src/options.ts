@@ -214,6 +214,17 @@ const entries = {
     kafka: "max.connections",
     doc: "Connections at a time; one more is closed at once.",
   }),
+  maxConnectionsPerIp: count({
+    default: 2 ** 31 - 1,
+    min: 1,
+    kafka: "max.connections.per.ip",
+    doc: "Connections at a time from one address; one more is closed at once.",
+  }),
+  answerTimeoutMs: millis({
+    default: 2 * MINUTE_MS,
+    min: 1,
+    doc: "A client that has not taken an answer after so long is closed: what it does not read is held in memory.",
+  }),
   idleConnectionMs: millis({
     default: 10 * MINUTE_MS,
     min: 1,
@@ -248,6 +259,12 @@ const entries = {
     min: 1024,
     kafka: "fetch.max.bytes",
     doc: "Most bytes of records in one fetch response, except that one batch is always given whole.",
+  }),
+
+  fetchMemoryBytes: sizeBytes({
+    default: 256 * MEBIBYTE,
+    min: MEBIBYTE,
+    doc: "Bytes of records on their way to clients, over all connections; beyond it a fetch waits for others to be taken.",
   }),
 
   quotaBurstMs: millis({

@@ -1,7 +1,7 @@
 /** The broker's doors: accepts connections, as many as there may be, and closes those that say nothing. */
 
 import { type Address, type ByteStream, createDeferred, type Listener, type Network, type Timer } from "@millrace/base";
-import { Connection } from "./connection.ts";
+import { Connection, hostOf } from "./connection.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { BrokerServices, Handler } from "./handler.ts";
 import { RequestBudget } from "./request-budget.ts";
@@ -10,7 +10,7 @@ import type { SaslSession } from "./security/sasl-session.ts";
 
 /** How long closing waits for clients to take their last answers. */
 const CLOSE_GRACE_MS = 1000;
-/** Idle connections are looked for this many times per idle limit. */
+/** Idle connections, and those that read nothing, are looked for this many times per limit. */
 const IDLE_CHECKS = 10;
 
 /** Who comes in by a listener. */
@@ -23,8 +23,8 @@ export interface Admission {
   saslSession(): SaslSession | null;
   /** What a client may do who comes in here. */
   accessOf(client: Client): Access;
-  /** Whether quotas hold for who comes in here. */
-  readonly hasQuotas: boolean;
+  /** Whether quotas, and limits of one address, hold for who comes in here. */
+  readonly isLimited: boolean;
 }
 
 export class Server {
@@ -32,6 +32,7 @@ export class Server {
   readonly #dispatcher: Dispatcher;
   readonly #budget: RequestBudget;
   readonly #connections = new Set<Connection>();
+  readonly #countByHost = new Map<string, number>();
   readonly #listeners: Listener[] = [];
   #idleTimer: Timer | null = null;
   #isClosing = false;
@@ -82,11 +83,10 @@ export class Server {
   }
 
   #accept(stream: ByteStream, bound: Address, admission: Admission): void {
-    const { options, logger } = this.#broker;
-    if (this.#isClosing || this.#connections.size >= options.maxConnections) {
-      if (!this.#isClosing) {
-        logger.warn({ remote: stream.remote, maxConnections: options.maxConnections }, "refused a connection");
-      }
+    const host = admission.isLimited ? hostOf(stream.remote) : null;
+    const limit = this.#limitReached(host);
+    if (this.#isClosing || limit !== null) {
+      if (limit !== null) this.#broker.logger.warn({ remote: stream.remote, ...limit }, "refused a connection");
       stream.destroy();
       return;
     }
@@ -98,26 +98,41 @@ export class Server {
       advertised: admission.advertise(reached(stream, admission.reachedAt ?? bound)),
       sasl: admission.saslSession(),
       accessOf: admission.accessOf,
-      hasQuotas: admission.hasQuotas,
-      onClose: () => this.#forget(connection),
+      isLimited: admission.isLimited,
+      onClose: () => this.#forget(connection, host),
     });
     this.#connections.add(connection);
+    if (host !== null) this.#countByHost.set(host, (this.#countByHost.get(host) ?? 0) + 1);
     connection.start();
   }
 
-  #forget(connection: Connection): void {
+  /** The option that allows no further connection from this address, and its value; null if there may be one. */
+  #limitReached(host: string | null): Readonly<Record<string, number>> | null {
+    const { maxConnections, maxConnectionsPerIp } = this.#broker.options;
+    if (this.#connections.size >= maxConnections) return { maxConnections };
+    const ofHost = host === null ? 0 : (this.#countByHost.get(host) ?? 0);
+    return ofHost >= maxConnectionsPerIp ? { maxConnectionsPerIp } : null;
+  }
+
+  #forget(connection: Connection, host: string | null): void {
     this.#connections.delete(connection);
+    if (host !== null) {
+      const count = (this.#countByHost.get(host) ?? 1) - 1;
+      if (count === 0) this.#countByHost.delete(host);
+      else this.#countByHost.set(host, count);
+    }
     if (this.#connections.size === 0) this.#onLastClosed?.();
   }
 
   #watchIdle(): void {
     const { clock, options } = this.#broker;
     this.#idleTimer = clock.schedule(
-      options.idleConnectionMs / IDLE_CHECKS,
+      Math.min(options.idleConnectionMs, options.answerTimeoutMs) / IDLE_CHECKS,
       () => {
         const nowMs = clock.nowMs();
         for (const connection of this.#connections) {
           if (connection.idleMs(nowMs) > options.idleConnectionMs) connection.destroy("idle");
+          if (connection.stalledMs(nowMs) > options.answerTimeoutMs) connection.destroy("its answers are not read");
         }
         this.#watchIdle();
       },

@@ -6,6 +6,7 @@
  */
 
 import { fetchApi, KafkaError } from "@millrace/protocol";
+import type { FetchMemory } from "../fetch-memory.ts";
 import {
   defineHandler,
   errorNumberOf,
@@ -33,8 +34,11 @@ interface Pass {
   readonly responses: TopicResponse[];
   /** Partitions that were read, and up to where they could be. */
   readonly read: { readonly topic: Topic; readonly log: PartitionLog; readonly highWatermark: bigint }[];
+  /** Taken from the fetch memory. */
   sizeBytes: number;
   hasError: boolean;
+  /** Nothing was read, because other answers take all the memory that there is for them. */
+  readonly isStarved: boolean;
 }
 
 export const fetchHandler = defineHandler({
@@ -50,6 +54,7 @@ export const fetchHandler = defineHandler({
     const wait = new FetchWait(request.maxWaitMs, context);
     try {
       while (!isEnough(pass, request) && !wait.isOver) {
+        context.broker.fetchMemory.give(pass.sizeBytes);
         await wait.forMore(pass);
         pass = await readAll(request, context);
       }
@@ -88,7 +93,8 @@ export const fetchHandler = defineHandler({
   },
 });
 
-function answer({ responses, sizeBytes }: Pass, { quota }: RequestContext) {
+function answer({ responses, sizeBytes }: Pass, { quota, broker, onSent }: RequestContext) {
+  onSent(() => broker.fetchMemory.give(sizeBytes));
   return { responses, throttleTimeMs: quota.charge("consumer_byte_rate", sizeBytes) };
 }
 
@@ -97,22 +103,34 @@ function isEnough(pass: Pass, request: FetchRequest): boolean {
 }
 
 async function readAll(request: FetchRequest, context: RequestContext): Promise<Pass> {
-  const pass: Pass = { responses: [], read: [], sizeBytes: 0, hasError: false };
   const { broker, quota } = context;
-  const maxBytes = Math.min(
+  const { fetchMemory } = broker;
+  const wantedBytes = Math.min(
     request.maxBytes,
     broker.options.fetchMaxBytes,
     quota.answerLimitBytes("consumer_byte_rate"),
   );
-  for (const asked of request.topics) {
-    const partitions: PartitionResponse[] = [];
-    for (const partition of asked.partitions) {
-      const restBytes = Math.max(0, maxBytes - pass.sizeBytes);
-      partitions.push(await readPartition(asked, partition, restBytes, request, context, pass));
+  const maxBytes = fetchMemory.take(wantedBytes);
+  const pass: Pass = {
+    responses: [],
+    read: [],
+    sizeBytes: 0,
+    hasError: false,
+    isStarved: maxBytes === 0 && wantedBytes > 0,
+  };
+  try {
+    for (const asked of request.topics) {
+      const partitions: PartitionResponse[] = [];
+      for (const partition of asked.partitions) {
+        const restBytes = Math.max(0, maxBytes - pass.sizeBytes);
+        partitions.push(await readPartition(asked, partition, restBytes, request, context, pass));
+      }
+      pass.responses.push({ topic: asked.topic, topicId: asked.topicId, partitions });
     }
-    pass.responses.push({ topic: asked.topic, topicId: asked.topicId, partitions });
+    return pass;
+  } finally {
+    fetchMemory.give(maxBytes - pass.sizeBytes);
   }
-  return pass;
 }
 
 async function readPartition(
@@ -143,7 +161,7 @@ async function readPartition(
       return { ...found, divergingEpoch, records: [] };
     }
     // The first batch that there is goes out whole, however large: a consumer would never get past it otherwise (KIP-74).
-    const minOneBatch = pass.sizeBytes === 0;
+    const minOneBatch = pass.sizeBytes === 0 && !pass.isStarved;
     const records = await log.read(fetchOffset, Math.min(partitionMaxBytes, restBytes), { minOneBatch });
     for (const { length } of records) pass.sizeBytes += length;
     return { ...found, records };
@@ -183,9 +201,11 @@ class FetchWait {
   #isOver = false;
   #wake: (() => void) | null = null;
   readonly #cleanups: (() => void)[] = [];
+  readonly #fetchMemory: FetchMemory;
 
   constructor(maxWaitMs: number, context: RequestContext) {
     const timer = context.broker.clock.schedule(maxWaitMs, () => this.#finish(), { background: true });
+    this.#fetchMemory = context.broker.fetchMemory;
     this.#cleanups.push(() => timer.cancel());
     this.#cleanups.push(context.onHurry(() => this.#finish()));
   }
@@ -194,7 +214,7 @@ class FetchWait {
     return this.#isOver;
   }
 
-  /** Resolves once any of these partitions has more than the pass saw, or the wait is over. */
+  /** Resolves once any of these partitions has more than the pass saw, there is memory to read it into, or the wait is over. */
   async forMore(pass: Pass): Promise<void> {
     const hasMore = () =>
       pass.read.some(({ topic, log, highWatermark }) => topic.isDeleted || log.highWatermark > highWatermark);
@@ -202,6 +222,7 @@ class FetchWait {
     const unsubscribes: (() => void)[] = [];
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
+      if (pass.isStarved) unsubscribes.push(this.#fetchMemory.onRoom(resolve));
       for (const { topic, log } of pass.read) {
         unsubscribes.push(log.onFlushed(resolve), topic.onDelete(resolve));
       }
