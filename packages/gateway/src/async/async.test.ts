@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { MemoryFileSystem } from "@millrace/base";
 import {
+  FaultyFileSystem,
   httpCall,
   type StartedBroker,
   startBroker,
@@ -196,6 +198,57 @@ suite("async produce", { concurrency: false }, () => {
       assert.deepEqual([status, json.code], [429, "TOO_MANY_ASYNC_REQUESTS"]);
       assert.ok(Number(headers.get("retry-after")) > 0);
     }
+  });
+
+  test("a request that is forgotten makes room at once", async () => {
+    await using small = await open({ asyncRequestsLimit: 1 });
+    const first = await produceAsync(small, "orders", '{"records":[{"value":1}]}');
+    const path = `/api/produce/status/${first.json.requestId}`;
+    await get(small, path + WAIT);
+    const beyond = await produceAsync(small, "orders", '{"records":[{"value":2}]}');
+
+    await httpCall("DELETE", urlOf(small) + path);
+    const second = await produceAsync(small, "orders", '{"records":[{"value":2}]}');
+
+    assert.deepEqual([first.status, beyond.status, second.status], [202, 429, 202]);
+  });
+
+  test("a result that the disk did not take is written when it does, and the request is not done again", async () => {
+    const disk = new FaultyFileSystem(new MemoryFileSystem());
+    const folder = "/gateway";
+    await createTopic(gateway, "full-disk");
+    await using first = await open({ dataDir: folder, fileSystem: disk });
+    disk.faults.onWrite = (path) => {
+      if (path.includes("results-")) throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+      return undefined;
+    };
+
+    const { status, json } = await produceAsync(first, "full-disk", '{"records":[{"value":1}]}');
+    const path = `/api/produce/status/${json.requestId}`;
+    const whileFull = await get(first, `${path}?wait=500`);
+    disk.faults = {};
+    const done = await get(first, path + WAIT);
+    await first.close();
+    await using second = await open({ dataDir: folder, fileSystem: disk });
+    const again = await get(second, path + WAIT);
+    const stored = await get(second, "/api/topics/full-disk/messages");
+
+    assert.deepEqual([status, whileFull.json.status, done.json.status], [202, "processing", "completed"]);
+    assert.deepEqual(again.json.offsets, done.json.offsets);
+    assert.equal(stored.json.length, 1);
+  });
+
+  test("what was accepted is finished under a lower limit, too", async () => {
+    const disk = new MemoryFileSystem();
+    const away = { bootstrapServers: "127.0.0.1:1", dataDir: "/lowered", fileSystem: disk, ...HASTY };
+    const first = await Gateway.open({ port: 0, ...away });
+    const { status, json } = await produceAsync(first, "orders", '{"records":[{"value":1},{"value":2},{"value":3}]}');
+    await first.close();
+
+    await using second = await open({ dataDir: "/lowered", fileSystem: disk, recordLimit: 1 });
+    const done = await get(second, `/api/produce/status/${json.requestId}${WAIT}`);
+
+    assert.deepEqual([status, done.json.status, done.json.progress?.done], [202, "completed", 3]);
   });
 
   test("a result is gone after its time, and room for another request is there", async () => {
