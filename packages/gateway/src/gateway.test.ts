@@ -235,6 +235,7 @@ suite("over the embedded broker", { concurrency: false }, () => {
 
     assert.match(text, /millrace_http_records_total\{topic="metrics",outcome="stored"\} 2/);
     assert.match(text, /millrace_http_records_total\{topic="metrics",outcome="failed"\} 1/);
+    assert.match(text, /millrace_http_request_records_bucket\{le="10",topic="metrics",outcome="stored"\} \d/);
     assert.match(text, /duration_seconds_count\{method="POST",route="\/api\/topics\/:topic\/produce",status="200"\}/);
     assert.match(text, /route="\(unknown\)",status="404"/);
     assert.match(text, /nodejs_eventloop_lag_seconds/);

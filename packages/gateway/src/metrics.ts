@@ -6,6 +6,8 @@ import type { Producers } from "./producers.ts";
 
 /** Seconds. From a lone record on an idle disk to a request that waited for its deadline. */
 const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Records of one request: from a lone one to the most that a request may have. */
+const RECORDS_BUCKETS = [1, 10, 100, 1_000, 10_000, 100_000];
 /** Topics that are counted by name; those beyond are counted together, as each name costs memory here and in Prometheus. */
 const TOPIC_LIMIT = 1_000;
 const OTHER_TOPICS = "(other)";
@@ -18,12 +20,18 @@ export interface MetricsParts {
 /** One label set of a counter, looked up once: the lookup by labels costs more than the count. */
 type Bound<T> = Map<string, T>;
 
+interface BoundRecords {
+  readonly total: Counter.Internal;
+  readonly ofRequest: Histogram.Internal<"topic" | "outcome">;
+}
+
 export class Metrics {
   readonly #registry = new Registry();
   readonly #durations: Histogram<"method" | "route" | "status">;
   readonly #records: Counter<"topic" | "outcome">;
+  readonly #requestRecords: Histogram<"topic" | "outcome">;
   readonly #boundDurations: Bound<Histogram.Internal<"method" | "route" | "status">> = new Map();
-  readonly #boundRecords: Bound<Counter.Internal> = new Map();
+  readonly #boundRecords: Bound<BoundRecords> = new Map();
   readonly #topics = new Set<string>();
 
   constructor({ producers, intake }: MetricsParts) {
@@ -40,6 +48,13 @@ export class Metrics {
       name: "millrace_http_records_total",
       help: "Records that came over HTTP, by topic and by what became of them.",
       labelNames: ["topic", "outcome"],
+      registers,
+    });
+    this.#requestRecords = new Histogram({
+      name: "millrace_http_request_records",
+      help: "Records of one request with the same outcome; of a body that is streamed, of the lines that came together.",
+      labelNames: ["topic", "outcome"],
+      buckets: RECORDS_BUCKETS,
       registers,
     });
     const gauge = (name: string, help: string, read: () => number) =>
@@ -99,10 +114,11 @@ export class Metrics {
     const key = `${outcome} ${topic}`;
     let bound = this.#boundRecords.get(key);
     if (bound === undefined) {
-      bound = this.#records.labels(topic, outcome);
+      bound = { total: this.#records.labels(topic, outcome), ofRequest: this.#requestRecords.labels(topic, outcome) };
       this.#boundRecords.set(key, bound);
     }
-    bound.inc(count);
+    bound.total.inc(count);
+    bound.ofRequest.observe(count);
   }
 
   #topicLabel(topic: string): string {
