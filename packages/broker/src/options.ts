@@ -136,6 +136,7 @@ const entries = {
   }),
   replicationFactorPolicy: choice(["clamp", "reject"], {
     default: "clamp",
+    aliases: ["rfPolicy"],
     doc: "A topic asked for with more than one replica is created with one and a warning (clamp), or refused as Kafka with one broker does (reject).",
   }),
   deleteTopics: flag({ default: true, kafka: "delete.topic.enable", doc: "Whether topics may be deleted." }),

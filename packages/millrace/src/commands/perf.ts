@@ -40,7 +40,7 @@ const perfProduce = defineCommand(
     io.stdout.write(
       options.json
         ? `${JSON.stringify({ command: "perf produce", topic, recordSize: options.recordSize, ...result })}\n`
-        : renderResult(result, meter.latencies, "written", "acknowledged after"),
+        : renderResult(result, "written", "acknowledged after"),
     );
     return result.failedCount === 0 ? EXIT_DONE : EXIT_FAILED;
   },
@@ -136,7 +136,7 @@ const perfConsume = defineCommand(
     io.stdout.write(
       options.json
         ? `${JSON.stringify({ command: "perf consume", topic, ...result })}\n`
-        : renderResult(result, meter.latencies, "read", "fetched in"),
+        : renderResult(result, "read", "fetched in"),
     );
     return EXIT_DONE;
   },

@@ -244,6 +244,11 @@ test("perf produce and perf consume measure, and tell it to people and programs"
   const result = JSON.parse(written.stdout.toString());
   assert.deepEqual([result.recordCount, result.failedCount], [2000, 0]);
   assert.ok(result.recordsPerSecond > 0 && result.latencyMs.p50 > 0 && result.latencyMs.max >= result.latencyMs.p99);
+  const counts: number[] = result.histogram.map(({ count }: { count: number }) => count);
+  assert.equal(
+    counts.reduce((sum, count) => sum + count, 0),
+    2000,
+  );
   assert.match(
     rated.stdout.toString(),
     /^100 records written in .*\nacknowledged after: mean .* p99 .*\n( +.* – .* #+ .* %\n)+$/,

@@ -6,6 +6,7 @@ import { formatCount } from "./progress.ts";
 
 const LINE_INTERVAL_MS = 1000;
 const BAR_CELLS = 40;
+const SHORTEST_BAR_US = 64;
 /** Buckets of the picture that hold less are left out. */
 const MIN_SHOWN_PERCENT = 0.1;
 
@@ -16,6 +17,14 @@ export interface PerfResult {
   readonly recordsPerSecond: number;
   readonly bytesPerSecond: number;
   readonly latencyMs: Latencies;
+  readonly histogram: readonly LatencyBar[];
+}
+
+/** How many latencies were at least from and less than to. */
+interface LatencyBar {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly count: number;
 }
 
 interface Latencies {
@@ -76,6 +85,7 @@ export class PerfMeter {
       recordsPerSecond: this.#recordCount / seconds,
       bytesPerSecond: this.#sizeBytes / seconds,
       latencyMs: summarize(this.latencies),
+      histogram: barsOf(this.latencies),
     };
   }
 
@@ -106,7 +116,7 @@ function summarize(histogram: Histogram): Latencies {
 }
 
 /** what: "written", "read". latencyOf: what the percentiles are of. */
-export function renderResult(result: PerfResult, latencies: Histogram, what: string, latencyOf: string): string {
+export function renderResult(result: PerfResult, what: string, latencyOf: string): string {
   const { recordCount, failedCount, seconds, latencyMs } = result;
   const rates = `${formatCount(result.recordsPerSecond)} records/s, ${formatBytes(result.bytesPerSecond)}/s`;
   const percentiles = [
@@ -121,19 +131,28 @@ export function renderResult(result: PerfResult, latencies: Histogram, what: str
     `${formatCount(recordCount)} records ${what} in ${seconds.toFixed(2)} s: ${rates}`,
     ...(failedCount === 0 ? [] : [`${formatCount(failedCount)} records failed`]),
     `${latencyOf}: ${percentiles.join(", ")}`,
-    ...renderPicture(latencies),
+    ...renderPicture(result.histogram),
   ];
   return `${lines.join("\n")}\n`;
 }
 
-/** A bar for each doubling of the latency that holds a visible share. */
-function renderPicture(latencies: Histogram): string[] {
-  const rows: { label: string; percent: number }[] = [];
-  for (let fromUs = 0; fromUs <= latencies.max; fromUs = fromUs === 0 ? 64 : fromUs * 2) {
-    const toUs = fromUs === 0 ? 64 : fromUs * 2;
-    const percent = (latencies.countBetween(fromUs, toUs) / Math.max(latencies.count, 1)) * 100;
-    if (percent >= MIN_SHOWN_PERCENT) rows.push({ label: `${ms(fromUs / 1000)} – ${ms(toUs / 1000)}`, percent });
+/** A bar for each doubling of the latency, without those that are empty. */
+function barsOf(latencies: Histogram): LatencyBar[] {
+  const bars: LatencyBar[] = [];
+  for (let fromUs = 0; fromUs <= latencies.max; fromUs = fromUs === 0 ? SHORTEST_BAR_US : fromUs * 2) {
+    const toUs = fromUs === 0 ? SHORTEST_BAR_US : fromUs * 2;
+    const count = latencies.countBetween(fromUs, toUs);
+    if (count > 0) bars.push({ fromMs: fromUs / 1000, toMs: toUs / 1000, count });
   }
+  return bars;
+}
+
+/** The bars that hold a visible share. */
+function renderPicture(bars: readonly LatencyBar[]): string[] {
+  const total = bars.reduce((sum, { count }) => sum + count, 0);
+  const rows = bars
+    .map(({ fromMs, toMs, count }) => ({ label: `${ms(fromMs)} – ${ms(toMs)}`, percent: (count / total) * 100 }))
+    .filter(({ percent }) => percent >= MIN_SHOWN_PERCENT);
   const labelWidth = Math.max(0, ...rows.map((row) => row.label.length));
   const widest = Math.max(0, ...rows.map((row) => row.percent));
   return rows.map(({ label, percent }) => {
