@@ -2,14 +2,16 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { type StartedBroker, startBroker } from "@millrace/testing";
+import { tcpNetwork } from "@millrace/base";
+import { ScriptedBroker, ScriptedLog, type StartedBroker, startBroker } from "@millrace/testing";
 import { Admin } from "../admin.ts";
 import {
   CircuitBreaker,
+  CompressionType,
   type ErrorCallback,
   isRetriable,
   KafkaError,
-  type PartitionerFunction,
+  type Partitioner,
   Producer,
   type ProducerConfig,
   type RecordMetadata,
@@ -79,7 +81,12 @@ suite("the DistributedLog document's examples", () => {
     });
   });
 
-  for (const compressionType of ["none", "gzip", "snappy", "lz4"] as const) {
+  for (const compressionType of [
+    CompressionType.NONE,
+    CompressionType.GZIP,
+    CompressionType.SNAPPY,
+    CompressionType.LZ4,
+  ]) {
     test(`Feature 4, compression: ${compressionType}`, async () => {
       const topic = `compression-${compressionType}`;
       await withProducer({ compressionType }, async (producer) => {
@@ -128,21 +135,38 @@ suite("the DistributedLog document's examples", () => {
   });
 
   test("Feature 5, a custom partitioner", async () => {
-    const partitionerType: PartitionerFunction = (_topic, _key, value) =>
-      value !== null && Buffer.from(value).includes("premium") ? 0 : 1;
+    class CustomPartitioner implements Partitioner {
+      partition(_topic: string, _key: Uint8Array | null, value: Uint8Array | null): number {
+        return value !== null && Buffer.from(value).includes("premium") ? 0 : 1;
+      }
+    }
+    const custom = new CustomPartitioner();
 
-    await withProducer({ partitionerType }, async (producer) => {
-      assert.equal((await producer.send({ topic: "custom", value: "a premium customer" })).partition, 0);
-      assert.equal((await producer.send({ topic: "custom", value: "a customer" })).partition, 1);
-    });
+    // A function does as well.
+    for (const partitionerType of [custom, custom.partition]) {
+      await withProducer({ partitionerType }, async (producer) => {
+        assert.equal((await producer.send({ topic: "custom", value: "a premium customer" })).partition, 0);
+        assert.equal((await producer.send({ topic: "custom", value: "a customer" })).partition, 1);
+      });
+    }
   });
 
   test("Feature 6, retry logic: as many retries as asked for, then the record is given up", async () => {
-    const config = { maxRetries: 3, retryBackoffMs: 100, retryBackoffMaxMs: 1_000 };
-    await withProducer(config, async (producer) => {
-      assert.equal((await producer.send({ topic: "my-topic", value: "data" })).topic, "my-topic");
+    await using broker = await ScriptedBroker.listen(tcpNetwork);
+    const log = new ScriptedLog().serve(broker);
+    broker.serveMetadata([{ nodeId: 1, address: broker.address }], { "my-topic": [{ leaderId: 1 }] });
+    log.plan(...Array.from({ length: 4 }, () => ({ kind: "refuse", code: "NOT_ENOUGH_REPLICAS" }) as const));
+    const startMs = performance.now();
+
+    await withProducer({ bootstrapServers: broker.server, maxRetries: 3, retryBackoffMs: 100 }, async (producer) => {
+      await assert.rejects(producer.send({ topic: "my-topic", value: "data" }), {
+        code: "NOT_ENOUGH_REPLICAS",
+        attempts: 1 + 3,
+      });
+      assert.ok(performance.now() - startMs >= 100 + 200 + 400);
+      await producer.send({ topic: "my-topic", value: "after the failure has passed" });
     });
-    // How long it waits between them is shown on virtual time, in retry.test.ts and producer.test.ts.
+    assert.deepEqual(log.values("my-topic-0"), ["after the failure has passed"]);
   });
 
   test("Feature 7, error handling: with try and catch", async () => {
@@ -205,7 +229,7 @@ suite("the DistributedLog document's examples", () => {
       lingerMs: 0,
       maxInFlight: 5,
       bufferMemory: 33_554_432,
-      compressionType: "gzip",
+      compressionType: CompressionType.GZIP,
       maxRetries: 3,
       retryBackoffMs: 100,
       requestTimeoutMs: 30_000,

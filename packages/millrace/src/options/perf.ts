@@ -1,6 +1,7 @@
 /** What the `millrace perf` commands take. */
 
 import { choice, count, defineOptions, flag, millis, sizeBytes } from "@millrace/base";
+import { producerOptions } from "@millrace/client/internal";
 import { connectionEntries, connectionRules } from "./connection.ts";
 import { optional } from "./optional.ts";
 
@@ -35,7 +36,7 @@ export const perfProduceOptions = defineOptions(
       kafka: "linger.ms",
       doc: "How long a record may wait for others to share its batch.",
     }),
-    batchSize: sizeBytes({ default: 16_384, min: 1, kafka: "batch.size", doc: "Largest batch of a partition." }),
+    batchSize: producerOptions.entries.batchSize,
     json,
   },
   connectionRules,
