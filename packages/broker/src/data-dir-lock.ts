@@ -9,6 +9,7 @@ const LOCK_FILE = ".lock";
 /** A process that was killed takes a moment to be gone; one that was told to stop hands over when it is done. */
 const LOCK_ATTEMPTS = 6;
 const LOCK_RETRY_MS = 100;
+const NAMELESS_ATTEMPTS = 2;
 
 export interface DataDirLockParts {
   readonly path: string;
@@ -38,19 +39,30 @@ interface LockHolder {
  * Rejects with KAFKA_STORAGE_ERROR while another broker has it.
  */
 export async function lockDataDir(parts: DataDirLockParts): Promise<void> {
-  const { path, fileSystem, clock, processId } = parts;
+  const { path, fileSystem, processId } = parts;
   const locked = lockedHere.get(fileSystem) ?? new Set();
   lockedHere.set(fileSystem, locked);
   if (locked.has(path)) throw inUse(parts, processId);
+  // At once: to another opening of this process the lock file would look like one of a process before it.
+  locked.add(path);
+  try {
+    await takeLock(parts);
+  } catch (error) {
+    locked.delete(path);
+    throw error;
+  }
+}
+
+async function takeLock(parts: DataDirLockParts): Promise<void> {
+  const { path, fileSystem, clock, processId } = parts;
   const lockPath = join(path, LOCK_FILE);
   let holder: LockHolder | null = null;
   for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
-    if (await tryCreateLock(fileSystem, lockPath, processId)) {
-      locked.add(path);
-      return;
-    }
+    if (await tryCreateLock(fileSystem, lockPath, processId)) return;
     holder = await readLock(fileSystem, lockPath);
-    if (holder === null || !(await isAlive(fileSystem, holder, processId))) await moveStaleLock(parts, lockPath);
+    // One without a name may be of a process that is about to write it.
+    const isStale = holder === null ? attempt > NAMELESS_ATTEMPTS : !(await isAlive(fileSystem, holder, processId));
+    if (isStale) await moveStaleLock(parts, lockPath);
     else if (attempt < LOCK_ATTEMPTS) await sleep(clock, LOCK_RETRY_MS);
   }
   throw inUse(parts, holder?.pid ?? null);
