@@ -15,6 +15,9 @@ import {
 } from "@millrace/protocol";
 import type { LogSettings } from "./log-settings.ts";
 
+/** A record of nothing: a byte each for its size, attributes, time, offset, and the sizes of key, value and headers. */
+const RECORD_MIN_BYTES = 7;
+
 /** Who writes: a client over the wire, or the broker itself, which may write control batches and continue offsets. */
 export type AppendOrigin = "client" | "coordinator";
 
@@ -87,6 +90,10 @@ function checkFields(header: BatchHeader, origin: AppendOrigin, where: string): 
   const { recordCount, lastOffsetDelta, producerId, producerEpoch, baseSequence } = header;
   if (recordCount <= 0 || recordCount !== lastOffsetDelta + 1) {
     throw invalid("INVALID_RECORD", where, `${recordCount} records with a last offset delta of ${lastOffsetDelta}`);
+  }
+  if (header.compression === "none" && recordCount * RECORD_MIN_BYTES > header.sizeBytes - BATCH_HEADER_BYTES) {
+    const bytes = header.sizeBytes - BATCH_HEADER_BYTES;
+    throw invalid("INVALID_RECORD", where, `${recordCount} records are said to be in ${bytes} bytes`);
   }
   if (origin === "coordinator") return;
   if (header.isControl) throw invalid("INVALID_RECORD", where, "clients may not write control batches");

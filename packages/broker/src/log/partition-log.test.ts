@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createDeferred, MemoryFileSystem, VirtualClock } from "@millrace/base";
-import { KafkaError } from "@millrace/protocol";
+import { ATTRIBUTES_AT, CRC_AT, crc32c, KafkaError, RECORD_COUNT_AT } from "@millrace/protocol";
 import {
   baseOffsets,
   FaultyFileSystem,
@@ -181,6 +181,16 @@ describe("a batch is refused", () => {
       "when its offsets are more than its records",
       "INVALID_RECORD",
       () => recordBatch([{ value: "a" }], { baseOffset: 0n, lastOffsetDelta: 4 }),
+    ],
+    [
+      "when it claims more records than its bytes can hold: the offsets would be lost",
+      "INVALID_RECORD",
+      () => {
+        const claimed = recordBatch([{ value: "a" }], { baseOffset: 0n, lastOffsetDelta: 2 ** 31 - 2 });
+        claimed.writeInt32BE(2 ** 31 - 1, RECORD_COUNT_AT);
+        claimed.writeUInt32BE(crc32c(claimed.subarray(ATTRIBUTES_AT)), CRC_AT);
+        return claimed;
+      },
     ],
     [
       "when it is a control batch of a client",
