@@ -71,6 +71,10 @@ const scenarios = {
 const wanted = process.argv.slice(2);
 const names = wanted.length === 0 ? Object.keys(scenarios) : wanted;
 try {
+  const unknown = names.filter((name) => scenarios[name] === undefined);
+  if (unknown.length > 0) {
+    throw new Error(`there is no client ${unknown.join(", ")}; there are ${Object.keys(scenarios).join(", ")}`);
+  }
   for (const name of names) {
     const { is, command, folder: sub = "." } = scenarios[name];
     console.log(`\n${name}${is ? "" : ": skipped, what it needs is not here"}`);
