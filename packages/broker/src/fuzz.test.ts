@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Logger, SeededRandom } from "@millrace/base";
+import { type Logger, MEBIBYTE, SeededRandom } from "@millrace/base";
 import { apiByKey, encodeRequest, type Field, metadataApi } from "@millrace/protocol";
 import { startBroker, WireClient } from "@millrace/testing";
 import { handlers } from "./handlers/index.ts";
 
 const SEED = 20_260_101;
 const ROUNDS_PER_VERSION = 20;
+const PROMISES_PER_VERSION = 10;
 const MAX_ELEMENTS = 2;
 const HEADER_BYTES = 14;
+const NO_BYTES = Buffer.alloc(0);
 
 /** Names that may be of something, and some that cannot be of anything. */
 const TEXTS = ["", "t", "g", "1", "__consumer_offsets", "a/b", "retention.ms", "consumer", "classic"];
@@ -90,6 +92,50 @@ test(`requests of chance to every API and version leave the broker as it was (se
   await started.close();
 
   assert.equal(metadata.controllerId, 1);
+  assert.deepEqual(bugs, []);
+});
+
+test(`frames that promise more than they hold cost no more than what they hold (seed ${SEED})`, async () => {
+  const { logger, bugs } = bugCatcher();
+  await using started = await startBroker({ logger, maxPartitionsPerTopic: 8, groupInitialRebalanceDelayMs: 1 });
+  const { address, network } = started.broker;
+  const random = new SeededRandom(SEED);
+  // As an int32, and as the varint of the flexible versions.
+  const hugeLengths = [Buffer.from([0x7f, 0xff, 0xff, 0xff]), Buffer.from([0xff, 0xff, 0xff, 0xff, 0x07])];
+  const startBytes = process.memoryUsage().arrayBuffers;
+  let mostBytes = 0;
+
+  for (const { apiKey, versions } of handlers) {
+    const api = apiByKey.get(apiKey);
+    assert.ok(api);
+    for (let version = Math.max(versions.min, api.versions.min); version <= versions.max; version++) {
+      for (let round = 0; round < PROMISES_PER_VERSION; round++) {
+        const value = randomStruct(random, api.request.shape, version);
+        const frame = Buffer.concat(encodeRequest(api, version, { correlationId: 1, clientId: null }, value));
+        const huge = hugeLengths[round % 2] ?? NO_BYTES;
+        huge.copy(frame, HEADER_BYTES + random.integer(Math.max(frame.length - HEADER_BYTES - huge.length, 0) + 1));
+        using client = await WireClient.connect(address, network);
+        client.sendBytes(frame);
+      }
+      mostBytes = Math.max(mostBytes, process.memoryUsage().arrayBuffers - startBytes);
+    }
+  }
+  // Clients that are known, each with the beginning of a frame that is as long as may be.
+  const stalled: WireClient[] = [];
+  for (let count = 0; count < 50; count++) {
+    const client = await WireClient.connect(address, network);
+    await client.request(metadataApi, 9, { topics: [] });
+    const begun = Buffer.alloc(100);
+    begun.writeInt32BE(90 * MEBIBYTE);
+    client.sendBytes(begun);
+    stalled.push(client);
+  }
+  using client = await WireClient.connect(address);
+  await client.request(metadataApi, 9, { topics: [] });
+  mostBytes = Math.max(mostBytes, process.memoryUsage().arrayBuffers - startBytes);
+  for (const each of stalled) each.close();
+
+  assert.ok(mostBytes < 64 * MEBIBYTE, `${(mostBytes / MEBIBYTE).toFixed(0)} MiB`);
   assert.deepEqual(bugs, []);
 });
 

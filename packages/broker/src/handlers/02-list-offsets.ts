@@ -39,7 +39,7 @@ export const listOffsetsHandler = defineHandler({
           const log = topic.partition(partitionIndex);
           checkLeaderEpoch(currentLeaderEpoch, log);
           const found = await findOffset(log, timestamp);
-          const leaderEpoch = found.offset < 0n ? -1 : log.leaderEpoch;
+          const leaderEpoch = found.offset < 0n ? -1 : log.epochOf(found.offset);
           partitions.push({ partitionIndex, errorCode: NO_ERROR, ...found, leaderEpoch });
         } catch (error) {
           const errorCode = errorNumberOf(error, `offsets of ${name}-${partitionIndex}`, broker.logger);

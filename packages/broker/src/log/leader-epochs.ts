@@ -26,6 +26,11 @@ export class LeaderEpochs {
     return this.#entries.at(-1)?.epoch ?? -1;
   }
 
+  /** The epoch in which the record at the offset was or will be written; -1 if the offset lies before all that is known. */
+  epochOf(offset: bigint): number {
+    return this.#entries.findLast(({ startOffset }) => startOffset <= offset)?.epoch ?? -1;
+  }
+
   /** The epoch's records begin at the offset, unless it is known already. */
   assign(epoch: number, startOffset: bigint): void {
     if (epoch <= this.latestEpoch) return;

@@ -523,6 +523,11 @@ export class PartitionLog implements ManagedLog {
     return { segments: this.#segments, logStartOffset: this.#logStartOffset, highWatermark: this.#highWatermark };
   }
 
+  /** The epoch in which the record at the offset was or will be written. */
+  epochOf(offset: bigint): number {
+    return this.#epochs.epochOf(offset);
+  }
+
   /** Where an epoch ended: a reader that read further reads what was cut off since. Source: KIP-320. */
   epochEndOffset(leaderEpoch: number): EpochEndOffset {
     return this.#epochs.endOffsetOf(leaderEpoch, this.#highWatermark);

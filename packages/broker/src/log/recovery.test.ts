@@ -177,6 +177,10 @@ describe("after a crash", () => {
     assert.deepEqual(fixture.log.epochEndOffset(firstEpoch), { leaderEpoch: firstEpoch, endOffset: 2n });
     assert.deepEqual(fixture.log.epochEndOffset(firstEpoch + 1), { leaderEpoch: firstEpoch + 1, endOffset: 3n });
     assert.deepEqual(fixture.log.epochEndOffset(firstEpoch + 9), { leaderEpoch: -1, endOffset: -1n });
+    assert.deepEqual(
+      [0n, 1n, 2n, 3n].map((offset) => fixture.log.epochOf(offset) - firstEpoch),
+      [0, 0, 1, 2],
+    );
   });
 
   test("epochs are read from the batches where their file is damaged", async () => {
