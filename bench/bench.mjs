@@ -26,6 +26,7 @@ const { values, positionals } = parseArgs({
     parts: { type: "string", default: "singles,paced,produce,consume,restart,topics" },
     "log-gib": { type: "string", default: "4.6" },
     only: { type: "string" },
+    "gzip-level": { type: "string" },
     "push-seconds": { type: "string", default: "10" },
     rate: { type: "string", default: "2000" },
     "kafka-port": { type: "string", default: "29592" },
@@ -54,6 +55,7 @@ async function runScenario({ cases, run }) {
     partitions: Number(values.partitions),
     warmupMs: Number(values.warmup) * 1000,
     measuredMs: Number(values.seconds) * 1000,
+    gzipLevel: values["gzip-level"] === undefined ? null : Number(values["gzip-level"]),
   };
   const peers = values.peers.split(",");
   const machine = describeMachine();

@@ -11,6 +11,9 @@ import { recordValues } from "../value.mjs";
 const execute = promisify(execFile);
 const source = fileURLToPath(new URL("franz-go/", import.meta.url));
 
+/** compress/gzip's name for its default, which is 5 there. */
+const OWN_LEVEL = -1;
+
 let built = null;
 
 /** One measurement, as worker.mjs makes one; the program drives itself. */
@@ -26,6 +29,7 @@ export async function measure(task) {
     callers: task.callers ?? 1,
     values,
     codec: task.codec ?? "none",
+    "gzip-level": task.gzipLevel ?? OWN_LEVEL,
     warmup: task.warmupMs,
     measured: task.measuredMs,
   };

@@ -5,8 +5,9 @@ import { Producer } from "@millrace/client";
 
 const { version } = createRequire(import.meta.url)("@millrace/client/package.json");
 
-export function connect({ brokers, codec = "none" }) {
-  const producer = new Producer({ bootstrapServers: brokers, compressionType: codec });
+export function connect({ brokers, codec = "none", gzipLevel = null }) {
+  const level = codec === "gzip" && gzipLevel !== null ? { compressionLevel: gzipLevel } : {};
+  const producer = new Producer({ bootstrapServers: brokers, compressionType: codec, ...level });
   return {
     version,
     send: (topic, value) => producer.send({ topic, value }),

@@ -57,6 +57,7 @@ func main() {
 	callers := flag.Int("callers", 1, "")
 	valuesPath := flag.String("values", "", "a file with the values of the records, a line each")
 	codec := flag.String("codec", "none", "")
+	gzipLevel := flag.Int("gzip-level", -1, "-1: its own default")
 	warmupMs := flag.Int("warmup", 1000, "")
 	measuredMs := flag.Int("measured", 2500, "")
 	flag.Parse()
@@ -67,7 +68,7 @@ func main() {
 	// As it comes, but for the linger: 10 ms by default, which a caller that awaits each send would wait for.
 	options := []kgo.Opt{kgo.SeedBrokers(strings.Split(*brokers, ",")...), kgo.ProducerLinger(0), kgo.DefaultProduceTopic(*topic)}
 	codecs := map[string]kgo.CompressionCodec{
-		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
+		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression().WithLevel(*gzipLevel), "snappy": kgo.SnappyCompression(),
 		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	}
 	options = append(options, kgo.ProducerBatchCompression(codecs[*codec]))
