@@ -1,6 +1,6 @@
 /** Health: whether this process lives, and whether it can take records. */
 
-import type { Clock } from "@millrace/base";
+import { type Clock, sleep } from "@millrace/base";
 import type { Admin } from "@millrace/client";
 import type { Intake } from "./limits/intake.ts";
 import type { Producers } from "./producers.ts";
@@ -9,6 +9,8 @@ import type { Producers } from "./producers.ts";
 const CHECK_MAX_AGE_MS = 1_000;
 /** A broker that takes longer to say that it is there counts as away. */
 const CHECK_TIMEOUT_MS = 2_000;
+/** While brokers are asked, how often it is looked whether there is still room. */
+const ROOM_LOOK_MS = 100;
 /** Readiness goes before the buffer is full: a balancer needs time to look elsewhere. */
 const BUFFER_FILL_LIMIT = 0.9;
 
@@ -56,8 +58,7 @@ export class Health {
   }
 
   async report(): Promise<HealthReport> {
-    // Where there is no room, the answer is no, whatever brokers say; and they are slow to say it when they are the cause.
-    if (this.#producerHealth().status === "healthy") await this.#checkCluster();
+    await this.#asked();
     const producer = this.#producerHealth();
     const isUnhealthy = this.#cluster.status === "unhealthy" || producer.status === "unhealthy";
     const status = isUnhealthy ? "unhealthy" : producer.status;
@@ -70,6 +71,18 @@ export class Health {
     const fill = Math.max(producers.bufferFill, intake.fill);
     const message = `${Math.round(fill * 100)} % of the room for requests and records is taken`;
     return { status: fill > BUFFER_FILL_LIMIT ? "degraded" : "healthy", message };
+  }
+
+  /**
+   * Resolves when the brokers have answered; or before, when there is no room: then the answer is no, whatever they say,
+   * and those who are the cause of it would be slow to say it.
+   */
+  async #asked(): Promise<void> {
+    const { clock } = this.#parts;
+    const check = this.#checkCluster().then(() => true);
+    while (this.#producerHealth().status === "healthy") {
+      if (await Promise.race([check, sleep(clock, ROOM_LOOK_MS).then(() => false)])) return;
+    }
   }
 
   /** Asks the brokers, unless somebody just did. */
