@@ -2,13 +2,12 @@
 
 import { assert, type Clock, createDeferred, type Deferred, type Timer } from "@millrace/base";
 import type { KafkaError } from "@millrace/protocol";
+import type { BatchMemory, MemoryPiece } from "./batch-memory.ts";
 import type { FlushMode } from "./log-settings.ts";
 import type { Segment } from "./segment.ts";
 
 /** A group is closed at this size, so that its first batch does not wait for a long write. */
 const GROUP_LIMIT_BYTES = 8 * 1024 * 1024;
-/** Smaller batches are copied together: one long write costs less than a gathered one of many pieces. */
-const COPY_LIMIT_BYTES = 16 * 1024;
 
 /** Batches of one segment that are written together. Its two promises are shared by all who wait for any of them. */
 export class FlushGroup {
@@ -54,8 +53,8 @@ export class FlushGroup {
 
 /** What the log does at each step of its bytes. */
 export interface FlushListener {
-  /** pieces: the group's batches as they were written, each piece whole batches. */
-  onWritten(group: FlushGroup, pieces: readonly Buffer[]): void;
+  /** pieces: the group's batches as they were written, each piece whole batches. The listener's to release. */
+  onWritten(group: FlushGroup, pieces: readonly MemoryPiece[]): void;
   /** All before the offset may be read. */
   onReadable(endOffset: bigint): void;
   /** syncedOffset moved on. */
@@ -67,6 +66,11 @@ export interface FlushListener {
   onWriteFailed(error: unknown, groups: readonly FlushGroup[]): Promise<void>;
   /** Nothing is written or synced any more. groups: all that will never be known to be on the disk. */
   onGivenUp(error: unknown, groups: readonly FlushGroup[]): void;
+}
+
+export interface LogFlusherParts {
+  readonly clock: Clock;
+  readonly memory: BatchMemory;
 }
 
 export interface FlushPolicy {
@@ -84,6 +88,7 @@ export interface FlushPolicy {
  */
 export class LogFlusher {
   readonly #clock: Clock;
+  readonly #memory: BatchMemory;
   readonly #listener: FlushListener;
   #policy: FlushPolicy;
   /** The last of the queued groups, while batches may still join it. */
@@ -106,8 +111,9 @@ export class LogFlusher {
   #isClosed = false;
   #isFailed = false;
 
-  constructor(clock: Clock, policy: FlushPolicy, endOffset: bigint, listener: FlushListener) {
-    this.#clock = clock;
+  constructor(parts: LogFlusherParts, policy: FlushPolicy, endOffset: bigint, listener: FlushListener) {
+    this.#clock = parts.clock;
+    this.#memory = parts.memory;
     this.#policy = policy;
     this.#listener = listener;
     this.#writtenOffset = endOffset;
@@ -189,10 +195,14 @@ export class LogFlusher {
   async #writeQueued(): Promise<void> {
     for (let group = this.#queued[0]; group !== undefined; group = this.#queued[0]) {
       if (this.#open === group) this.#open = null;
-      const pieces = gather(group.batches);
+      const pieces = this.#memory.gather(group.batches);
       try {
-        await group.segment.write(pieces, group.position);
+        await group.segment.write(
+          pieces.map(({ bytes }) => bytes),
+          group.position,
+        );
       } catch (error) {
+        for (const piece of pieces) piece.release();
         await this.#failQueued(error);
         continue;
       }
@@ -300,37 +310,6 @@ export class LogFlusher {
     this.#unsynced = [];
     this.#listener.onGivenUp(error, groups);
   }
-}
-
-/** The batches in fewer pieces: runs of small ones are copied into one. */
-function gather(batches: readonly Buffer[]): readonly Buffer[] {
-  const first = batches[0];
-  if (first !== undefined && batches.length === 1 && isWorthKeeping(first)) return batches;
-  const pieces: Buffer[] = [];
-  for (let index = 0; index < batches.length; ) {
-    const batch = batches[index];
-    if (batch === undefined) break;
-    if (batch.length >= COPY_LIMIT_BYTES) {
-      pieces.push(batch);
-      index += 1;
-      continue;
-    }
-    const end = endOfRun(batches, index);
-    pieces.push(Buffer.concat(batches.slice(index, end)));
-    index = end;
-  }
-  return pieces;
-}
-
-/** Where the run of small batches that starts at the index ends. */
-function endOfRun(batches: readonly Buffer[], index: number): number {
-  while (index < batches.length && (batches[index]?.length ?? COPY_LIMIT_BYTES) < COPY_LIMIT_BYTES) index += 1;
-  return index;
-}
-
-/** False for a small view of a large piece of memory, which the tail cache would keep alive. */
-function isWorthKeeping(batch: Buffer): boolean {
-  return batch.length >= COPY_LIMIT_BYTES || batch.buffer.byteLength <= batch.length * 2;
 }
 
 /** A deferred whose rejection nobody has to look at: with acks=0 nobody does. */

@@ -10,6 +10,7 @@ import {
   writeFileAtomic,
 } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
+import { BatchMemory } from "./batch-memory.ts";
 import { encodeCheckpoint, parseOffset, readCheckpoint, readText } from "./checkpoint-file.ts";
 import { CoalescedTask } from "./coalesced-task.ts";
 import { FileHandles } from "./file-handles.ts";
@@ -76,6 +77,7 @@ export class LogManager {
   readonly logger: Logger;
   readonly handles: FileHandles;
   readonly tailCacheBudget: TailCacheBudget;
+  readonly batchMemory = new BatchMemory();
   readonly isCleanStart: boolean;
   /** Higher at every start: a reader learns from it that the log's end may have been cut in between. */
   readonly leaderEpoch: number;

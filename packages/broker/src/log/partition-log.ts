@@ -188,7 +188,8 @@ export class PartitionLog implements ManagedLog {
     this.#checkpointOffset = recoveryPoint;
     this.#bytesSinceCheckpoint = recovered.replayedBytes;
     this.#cleanedOffset = smaller(manager.cleanedOffsetOf(topic, partition), recovered.logEndOffset);
-    this.#flusher = new LogFlusher(manager.clock, settings, recovered.logEndOffset, this.#flushListener());
+    const flusherParts = { clock: manager.clock, memory: manager.batchMemory };
+    this.#flusher = new LogFlusher(flusherParts, settings, recovered.logEndOffset, this.#flushListener());
   }
 
   get logStartOffset(): bigint {

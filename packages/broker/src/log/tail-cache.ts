@@ -1,16 +1,16 @@
 /** The batches that were written last, kept in memory: a consumer at the end of the log costs no read. */
 
 import { BoundedQueue } from "@millrace/base";
+import type { MemoryPiece } from "./batch-memory.ts";
 import { batchSizeAt, endOfBatches, endOffsetOf, positionOfOffset } from "./batch-scanner.ts";
 
 /** One written piece of the log: whole batches, one after the other. */
 interface CachedPiece {
   readonly owner: TailCache;
-  /** Empty once the piece was let go. */
-  bytes: Buffer;
+  /** Null once the piece was let go. */
+  memory: MemoryPiece | null;
   readonly baseOffset: bigint;
   readonly endOffset: bigint;
-  isHeld: boolean;
 }
 
 /** What a piece costs beside its bytes: the objects around it. */
@@ -18,7 +18,6 @@ const PIECE_OVERHEAD_BYTES = 256;
 const PIECE_LIMIT = 2 ** 20;
 /** Dropped pieces at the front of the list are cut off when there are so many. */
 const DROPPED_LIMIT = 64;
-const NO_BYTES = Buffer.alloc(0);
 
 /**
  * The memory that the tail caches of all partitions share. The oldest piece goes first, whosever it is, so that a busy
@@ -39,7 +38,7 @@ export class TailCacheBudget {
 
   /** False if the piece is too large to be kept. */
   add(piece: CachedPiece): boolean {
-    const sizeBytes = piece.bytes.length + PIECE_OVERHEAD_BYTES;
+    const sizeBytes = costOf(piece);
     if (sizeBytes > this.limitBytes) return false;
     while (this.#usedBytes + sizeBytes > this.limitBytes || this.#pieces.isFull) this.#dropOldest();
     this.#pieces.push(piece);
@@ -49,15 +48,19 @@ export class TailCacheBudget {
 
   /** Pieces that their owner let go stay in the queue, without their place in the sum, until they are the oldest. */
   release(piece: CachedPiece): void {
-    this.#usedBytes -= piece.bytes.length + PIECE_OVERHEAD_BYTES;
-    piece.isHeld = false;
-    piece.bytes = NO_BYTES;
+    this.#usedBytes -= costOf(piece);
+    piece.memory?.release();
+    piece.memory = null;
   }
 
   #dropOldest(): void {
     const oldest = this.#pieces.shift();
-    if (oldest?.isHeld === true) oldest.owner.dropOldest();
+    if (oldest !== undefined && oldest.memory !== null) oldest.owner.dropOldest();
   }
+}
+
+function costOf({ memory }: CachedPiece): number {
+  return (memory?.bytes.length ?? 0) + PIECE_OVERHEAD_BYTES;
 }
 
 /** One partition's share. Its pieces follow each other without a gap, the last one ending where the log was written to. */
@@ -76,21 +79,21 @@ export class TailCache {
   }
 
   /** Keeps pieces of whole batches, one behind the other, from baseOffset up to, not including, endOffset. */
-  addAll(pieces: readonly Buffer[], baseOffset: bigint, endOffset: bigint): void {
+  addAll(pieces: readonly MemoryPiece[], baseOffset: bigint, endOffset: bigint): void {
     let start = baseOffset;
     for (const [index, piece] of pieces.entries()) {
-      const end = index === pieces.length - 1 ? endOffset : endOffsetOf(piece);
+      const end = index === pieces.length - 1 ? endOffset : endOffsetOf(piece.bytes);
       this.add(piece, start, end);
       start = end;
     }
   }
 
-  /** Keeps bytes that hold the batches from baseOffset up to, not including, endOffset. */
-  add(bytes: Buffer, baseOffset: bigint, endOffset: bigint): void {
-    const piece = { owner: this, bytes, baseOffset, endOffset, isHeld: true };
+  /** Keeps a piece that holds the batches from baseOffset up to, not including, endOffset. */
+  add(memory: MemoryPiece, baseOffset: bigint, endOffset: bigint): void {
+    const piece = { owner: this, memory, baseOffset, endOffset };
     this.#pieces.push(piece);
     if (!this.#budget.add(piece)) {
-      piece.isHeld = false;
+      memory.release();
       this.#pieces.pop();
       // A gap would follow: what came before can no longer be the tail.
       this.clear();
@@ -124,13 +127,15 @@ export class TailCache {
     let roomBytes = maxBytes;
     for (let index = this.#indexOf(fromOffset); index < this.#pieces.length; index++) {
       const piece = this.#pieces[index];
-      if (piece === undefined || piece.baseOffset >= limitOffset) break;
-      const start = piece.baseOffset >= fromOffset ? 0 : positionOfOffset(piece.bytes, fromOffset);
-      const isWhole = piece.endOffset <= limitOffset && piece.bytes.length - start <= roomBytes;
-      const end = isWhole ? piece.bytes.length : endOfBatches(piece.bytes, start, roomBytes, limitOffset);
-      if (end > start) found.push(piece.bytes.subarray(start, end));
-      else if (found.length === 0 && minOneBatch)
-        found.push(piece.bytes.subarray(start, start + batchSizeAt(piece.bytes, start)));
+      if (piece === undefined || piece.memory === null || piece.baseOffset >= limitOffset) break;
+      const { bytes } = piece.memory;
+      // It may be on its way to a slow reader long after it has left the cache.
+      piece.memory.share();
+      const start = piece.baseOffset >= fromOffset ? 0 : positionOfOffset(bytes, fromOffset);
+      const isWhole = piece.endOffset <= limitOffset && bytes.length - start <= roomBytes;
+      const end = isWhole ? bytes.length : endOfBatches(bytes, start, roomBytes, limitOffset);
+      if (end > start) found.push(bytes.subarray(start, end));
+      else if (found.length === 0 && minOneBatch) found.push(bytes.subarray(start, start + batchSizeAt(bytes, start)));
       roomBytes -= end - start;
       if (!isWhole) break;
     }
