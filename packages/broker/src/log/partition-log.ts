@@ -678,6 +678,7 @@ export class PartitionLog implements ManagedLog {
     if (keptIndex === this.#segments.length - 1) await this.#activeSegment.ensureFile();
     this.#segments = this.#segments.slice(keptIndex);
     for (const segment of gone) await segment.remove();
+    await this.#snapshots.removeBefore(this.#segments[0]?.baseOffset ?? startOffset, this.#activeSegment.baseOffset);
     this.#manager.logger.info({ log: this.#name, startOffset, segments: gone.length }, "deleted old segments");
   }
 

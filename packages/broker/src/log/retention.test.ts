@@ -51,6 +51,21 @@ describe("a log", () => {
     return { fixture, clock, append };
   }
 
+  test("deletes with its segments the producer snapshots that speak of nothing else", async () => {
+    const { fixture, append } = await openWithSegments({ retentionBytes: 250 });
+    for (let index = 0; index < 9; index++) await append(`${index}`, NOW_MS);
+
+    await fixture.log.enforceRetention();
+
+    const [firstBase = ""] = (await logFiles(fixture)).map((name) => name.slice(0, 20));
+    const snapshots = (await fixture.fileSystem.list(fixture.directory)).filter((name) => name.endsWith(".snapshot"));
+    assert.ok(fixture.log.logStartOffset > 0n && snapshots.length > 0);
+    assert.deepEqual(
+      snapshots.filter((name) => name < firstBase),
+      [],
+    );
+  });
+
   test("deletes segments whose records are too old, and refuses to read them", async () => {
     const { fixture, append } = await openWithSegments({ retentionMs: HOUR_MS });
     for (let index = 0; index < 9; index++) await append(`${index}`, NOW_MS - (9 - index) * 15 * 60_000);
