@@ -52,8 +52,8 @@ describe("a log", () => {
   }
 
   test("deletes with its segments the producer snapshots that speak of nothing else", async () => {
-    const { fixture, append } = await openWithSegments({ retentionBytes: 250 });
-    for (let index = 0; index < 9; index++) await append(`${index}`, NOW_MS);
+    const { fixture, append } = await openWithSegments({ retentionBytes: 100 });
+    for (let index = 0; index < 20; index++) await append(`${index}`, NOW_MS);
 
     await fixture.log.enforceRetention();
 
