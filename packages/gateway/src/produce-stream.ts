@@ -5,7 +5,7 @@ import type { FastifyReply } from "fastify";
 import { JSON_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { type ErrorAnswer, errorAnswer, RequestError } from "./errors.ts";
 import type { BodyStream } from "./limits/body-stream.ts";
-import type { Intake } from "./limits/intake.ts";
+import type { Intake, Share } from "./limits/intake.ts";
 import { scanLineBlock } from "./produce-body.ts";
 import { causeOf, failedEntry, failedStatus, outcomeEntry } from "./produce-response.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
@@ -68,6 +68,8 @@ export class ProduceStream {
   #storedCount = 0;
   #failedCount = 0;
   #inFlightBytes = 0;
+  /** What is held of the results. */
+  readonly #unread: Share;
   /** Settles with the last block that was sent: they are settled in order. */
   #tail: Promise<void> = Promise.resolve();
   #onRoom: (() => void) | null = null;
@@ -77,6 +79,7 @@ export class ProduceStream {
 
   constructor(parts: ProduceStreamParts) {
     this.#parts = parts;
+    this.#unread = parts.intake.open();
   }
 
   /** Answers once all lines have their fate; with results=each as soon as the first ones were found to be right. */
@@ -88,6 +91,7 @@ export class ProduceStream {
       return this.#sendSummary(failure, reply);
     }
     const results = new PassThrough();
+    results.once("close", () => this.#parts.intake.close(this.#unread));
     this.#results = results;
     this.#reply = reply;
     const failure = await failureOf(this.#takeFirst(chunks));
@@ -246,7 +250,17 @@ export class ProduceStream {
     }
     results.write(lines);
     const unreadBytes = results.readableLength + results.writableLength + (this.#reply?.raw.writableLength ?? 0);
-    if (unreadBytes > UNREAD_LIMIT_BYTES) this.#isCutOff = true;
+    if (unreadBytes > UNREAD_LIMIT_BYTES || !this.#isRoomFor(unreadBytes)) this.#isCutOff = true;
+  }
+
+  /** Whether so much may be held for one who does not read; together they may hold what all requests may. */
+  #isRoomFor(unreadBytes: number): boolean {
+    try {
+      this.#parts.intake.resize(this.#unread, unreadBytes);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #sendSummary(failure: unknown, reply: FastifyReply): FastifyReply {
@@ -295,7 +309,7 @@ export class ProduceStream {
   /** What ends the lines of results, if it was not the end of the body. */
   #lastLine(failure: unknown): string | null {
     if (this.#isCutOff) {
-      const message = `more than ${UNREAD_LIMIT_BYTES} bytes of results were not read`;
+      const message = `${this.#unread.sizeBytes} bytes of results were not read, and there is room for no more`;
       const { body } = errorAnswer(new RequestError("RESULTS_NOT_READ", message), this.#parts.requestId);
       return `{${JSON.stringify(body).slice(1, -1)},${this.#counts().join(",")}}`;
     }
