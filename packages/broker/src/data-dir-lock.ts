@@ -9,7 +9,6 @@ const LOCK_FILE = ".lock";
 /** A process that was killed takes a moment to be gone; one that was told to stop hands over when it is done. */
 const LOCK_ATTEMPTS = 6;
 const LOCK_RETRY_MS = 100;
-const NAMELESS_ATTEMPTS = 2;
 
 export interface DataDirLockParts {
   readonly path: string;
@@ -60,9 +59,7 @@ async function takeLock(parts: DataDirLockParts): Promise<void> {
   for (let attempt = 1; attempt <= LOCK_ATTEMPTS; attempt++) {
     if (await tryCreateLock(fileSystem, lockPath, processId)) return;
     holder = await readLock(fileSystem, lockPath);
-    // One without a name may be of a process that is about to write it.
-    const isStale = holder === null ? attempt > NAMELESS_ATTEMPTS : !(await isAlive(fileSystem, holder, processId));
-    if (isStale) await moveStaleLock(parts, lockPath);
+    if (holder === null || !(await isAlive(fileSystem, holder, processId))) await moveStaleLock(parts, lockPath);
     else if (attempt < LOCK_ATTEMPTS) await sleep(clock, LOCK_RETRY_MS);
   }
   throw inUse(parts, holder?.pid ?? null);

@@ -27,21 +27,6 @@ test("a data dir that was just made is there after a power cut, with those above
   }
 });
 
-test("a lock whose process has not written its name yet is not taken from it", async () => {
-  const clock = new VirtualClock();
-  const fileSystem = new MemoryFileSystem();
-  await fileSystem.makeDirectory("/data");
-  const lock = await fileSystem.open("/data/.lock", "create");
-  const parts = { path: "/data", clock, random: new SeededRandom(1), logger: silentLogger, nodeId: 1, processId: 1 };
-  const opening = DataDir.open({ ...parts, fileSystem });
-  opening.catch(() => {});
-
-  await clock.advance(50);
-  await lock.write([Buffer.from(JSON.stringify({ pid: process.pid, startTicks: null }))], 0);
-
-  await assert.rejects(clock.runUntil(opening, 10_000), /is used by another broker/);
-});
-
 test("a lock without a name is taken over from a process that died before it wrote it", async () => {
   const clock = new VirtualClock();
   const fileSystem = new MemoryFileSystem();
