@@ -72,14 +72,16 @@ export class RecordTooLargeError extends KafkaError {
   }
 }
 
-/** The producer's buffer stayed full for as long as a caller was willing to wait. */
+/** The producer's buffer stayed full for as long as a caller was willing to wait, or too many waited already: waitedMs 0. */
 export class BufferExhaustedError extends KafkaError {
   override readonly name = "BufferExhaustedError";
   readonly waitedMs: number;
   readonly limitBytes: number;
 
   constructor(waitedMs: number, limitBytes: number) {
-    super("BUFFER_EXHAUSTED", `no room in bufferMemory (${formatBytes(limitBytes)}) within ${Math.round(waitedMs)} ms`);
+    const waited =
+      waitedMs > 0 ? ` within ${Math.round(waitedMs)} ms` : ", nor for more records to wait; await sends or writable()";
+    super("BUFFER_EXHAUSTED", `no room in bufferMemory (${formatBytes(limitBytes)})${waited}`);
     this.waitedMs = waitedMs;
     this.limitBytes = limitBytes;
   }
