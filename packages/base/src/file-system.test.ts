@@ -38,14 +38,14 @@ test("a disk in memory has room again after a truncate, a removal and a replacem
   };
   const a = await write("a", "12345");
   await write("b", "12345");
-  assert.equal(await fileSystem.freeBytes(), 0);
+  assert.equal(await fileSystem.freeBytes("/"), 0);
 
   await a.truncate(3);
-  assert.equal(await fileSystem.freeBytes(), 2);
+  assert.equal(await fileSystem.freeBytes("/"), 2);
   await fileSystem.rename("a", "b");
-  assert.equal(await fileSystem.freeBytes(), 7);
+  assert.equal(await fileSystem.freeBytes("/"), 7);
   await fileSystem.remove("b");
-  assert.equal(await fileSystem.freeBytes(), 10);
+  assert.equal(await fileSystem.freeBytes("/"), 10);
 });
 
 test("writeFully goes on after short writes, in order", async () => {

@@ -57,7 +57,8 @@ export class MemoryFileSystem implements FileSystem {
     this.#tree.folder(path);
   }
 
-  async freeBytes(): Promise<number> {
+  async freeBytes(path: string): Promise<number> {
+    if (!(await this.exists(path))) throw fileSystemError("ENOENT", path);
     return this.#room.limitBytes - this.#room.usedBytes;
   }
 

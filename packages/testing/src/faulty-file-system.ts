@@ -14,6 +14,8 @@ export interface DiskFaults {
   onReadFile?(path: string): void;
   /** Called before a file is renamed or removed, with "rename PATH to PATH" or "remove PATH". */
   onChange?(what: string): void;
+  /** Called before a folder is made; may throw. */
+  onMakeDirectory?(path: string): void;
   freeBytes?(): number;
 }
 
@@ -77,7 +79,8 @@ export class FaultyFileSystem implements FileSystem {
     return this.#inner.sizeBytes(path);
   }
 
-  makeDirectory(path: string): Promise<void> {
+  async makeDirectory(path: string): Promise<void> {
+    this.faults.onMakeDirectory?.(path);
     return this.#inner.makeDirectory(path);
   }
 

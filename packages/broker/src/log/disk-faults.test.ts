@@ -153,6 +153,21 @@ describe("a disk that is full", () => {
     assert.deepEqual(await fixture.readAll(), numbered(["a"]));
   });
 
+  test("does not close a partition whose folder itself finds no room", async () => {
+    const { disk, fixture, clock, appendAll } = await openOnFaultyDisk();
+    disk.faults.onMakeDirectory = () => {
+      throw diskError("ENOSPC");
+    };
+    const [result] = await clock.runUntil(Promise.allSettled(appendAll(["a"])), 100);
+    assert.ok(result?.status === "rejected" && isStorageError(result.reason));
+
+    disk.faults = {};
+    await clock.advance(1000);
+    await clock.runUntil(Promise.all(appendAll(["a"])), 100);
+
+    assert.deepEqual(await fixture.readAll(), numbered(["a"]));
+  });
+
   test("is the same with a disk that really has no room", async () => {
     const clock = new VirtualClock();
     const fixture = await LogFixture.open({ clock, fileSystem: new MemoryFileSystem(10_000) });

@@ -407,26 +407,37 @@ export class PartitionLog implements ManagedLog {
   /** Takes batches again once the disk has room for what did not fit. */
   #waitForRoom(neededBytes: number): void {
     this.#state = "waiting for room on the disk";
-    if (this.#isClosed) return;
+    this.#checkRoomLater(neededBytes);
+  }
+
+  #checkRoomLater(neededBytes: number): void {
+    if (!this.#waitsForRoom) return;
     this.#roomTimer = this.#manager.clock.schedule(
       ROOM_CHECK_MS,
       () => {
-        this.#checkRoom(neededBytes).catch((error) => {
-          this.#manager.logger.warn({ log: this.#name, error }, "could not look for room on the disk");
-          this.#waitForRoom(neededBytes);
-        });
+        this.#checkRoom(neededBytes)
+          .catch((error) => {
+            this.#manager.logger.warn({ log: this.#name, error }, "could not look for room on the disk");
+          })
+          .finally(() => this.#checkRoomLater(neededBytes));
       },
       { background: true },
     );
   }
 
+  /** Not if a failed sync has taken the log offline in the meantime. */
+  get #waitsForRoom(): boolean {
+    return !this.#isClosed && this.#state === "waiting for room on the disk";
+  }
+
   async #checkRoom(neededBytes: number): Promise<void> {
-    const freeBytes = await this.#context.fileSystem.freeBytes(this.#context.directory);
-    if (this.#isClosed || this.#state !== "waiting for room on the disk") return;
+    // The partition's own folder may be what there was no room for.
+    const freeBytes = await this.#context.fileSystem.freeBytes(this.#manager.dataDir);
+    if (!this.#waitsForRoom) return;
     if (freeBytes < neededBytes + ROOM_MARGIN_BYTES) {
       // What retention would delete at its next turn may be room enough.
       await this.#deleteExpired(this.#manager.clock.timestampMs());
-      return this.#waitForRoom(neededBytes);
+      return;
     }
     this.#state = "open";
     this.#manager.logger.info({ log: this.#name, freeBytes }, "takes records again");

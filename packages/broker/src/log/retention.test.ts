@@ -179,7 +179,7 @@ describe("a log", () => {
       );
     while (await isTaken());
     const ballast = await fileSystem.open("/ballast", "create");
-    await ballast.write([Buffer.alloc(await fileSystem.freeBytes())], 0);
+    await ballast.write([Buffer.alloc(await fileSystem.freeBytes("/data"))], 0);
     await clock.advance(10_000);
     assert.throws(() => fixture.append(["no room"]), code("KAFKA_STORAGE_ERROR"));
 
