@@ -564,7 +564,8 @@ export class PartitionLog implements ManagedLog {
     if (!this.#mayDelete) return;
     await this.#rollIfOld(nowMs);
     if (this.#settings.cleanupPolicy === "compact") return;
-    const segments = this.#segments;
+    // What is not readable yet has its way to the disk before it, through the segment's file.
+    const segments = this.#segments.filter(({ baseOffset }) => baseOffset <= this.#highWatermark);
     const count = await countExpired(segments, this.#settings, nowMs, this.#openedAtMs);
     const startOffset = segments[count]?.baseOffset;
     if (count > 0 && startOffset !== undefined) await this.#moveStart(startOffset);

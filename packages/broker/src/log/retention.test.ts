@@ -81,6 +81,30 @@ describe("a log", () => {
     await assert.rejects(fixture.log.read(2n, 100, { minOneBatch: true }), code("OFFSET_OUT_OF_RANGE"));
   });
 
+  test("keeps the records of a segment that are not on the disk yet, however old they are", async () => {
+    const clock = new VirtualClock(NOW_MS);
+    const disk = new FaultyFileSystem(new MemoryFileSystem());
+    const settings = { retentionMs: HOUR_MS };
+    const fixture = await LogFixture.open({ clock, fileSystem: disk, settings });
+    const canWrite = createDeferred<void>();
+    disk.faults.onWrite = async (path) => {
+      if (path.endsWith(".log")) await canWrite.promise;
+      return undefined;
+    };
+    const old = fixture.append([{ value: "from last year", timestamp: NOW_MS - 365 * DAY_MS }]);
+    await clock.advance(1);
+
+    await fixture.log.enforceRetention();
+    assert.equal(fixture.log.logStartOffset, 0n);
+    canWrite.resolve();
+    await clock.runUntil(old.flushed, 1000);
+    assert.deepEqual(await fixture.readAll(), ["0:from last year"]);
+    await fixture.log.enforceRetention();
+
+    assert.equal(fixture.log.logStartOffset, 1n);
+    assert.equal((await logFiles(fixture)).length, 1);
+  });
+
   test("deletes segments that are too many, and knows its start after a crash", async () => {
     const { fixture, append } = await openWithSegments({ retentionBytes: 300 });
     for (let index = 0; index < 9; index++) await append(`${index}`, NOW_MS);
