@@ -5,6 +5,7 @@ import { waitUntil } from "@millrace/testing";
 import { FlushTimeoutError } from "../errors.ts";
 import {
   assertFailure,
+  broker,
   clock,
   create,
   failureOf,
@@ -144,6 +145,20 @@ test("purge throws away what has not left", async () => {
     assert.deepEqual([result.reason.code, result.reason.persisted], ["PURGED", "no"]);
   }
   await soon(Promise.all(sendAll(1)));
+});
+
+test("close waits for no topic whose records were thrown away", async () => {
+  create();
+  broker.serveMetadata([{ nodeId: 1, address: broker.address }], {});
+  const sent = Promise.allSettled(sendAll(1));
+  await clock.advance(1000);
+  producer.purge();
+  await sent;
+  const startMs = clock.nowMs();
+
+  await soon(producer.close());
+
+  assert.ok(clock.nowMs() - startMs < 1000, `${clock.nowMs() - startMs} ms`);
 });
 
 test("the memory of what was thrown away while it was being compressed is not given to two batches", async () => {

@@ -498,7 +498,9 @@ export class Producer {
   }
 
   async #settleAll(): Promise<void> {
-    await Promise.all(Array.from(this.#preparing.values(), ({ done }) => done));
+    // One whose records were thrown away or taken back is nothing to wait for.
+    const preparing = [...this.#preparing.values()].filter(({ records }) => records.length > 0);
+    await Promise.all(preparing.map(({ done }) => done));
     while (this.#serializing.size > 0) await this.#serialized;
     this.#hurryAll();
     const batches = await this.#manager.flushBuffer();
