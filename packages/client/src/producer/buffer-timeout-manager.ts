@@ -23,8 +23,8 @@ export interface BufferTimeoutParts {
  * trickle.)
  *
  * There are two timers however many batches there are. Partitions are in the order in which their open batches began,
- * since all linger equally long, so the first of them is the next to be due. A deadline is looked for only when the oldest record
- * known at the last look would have reached it: with records acknowledged in time, once in deliveryTimeoutMs.
+ * since all linger equally long, so the first of them is the next to be due. A deadline is looked for only when the oldest
+ * record known at the last look would have reached it: with records acknowledged in time, once in deliveryTimeoutMs.
  */
 export class BufferTimeoutManager {
   readonly #parts: BufferTimeoutParts;
@@ -88,8 +88,7 @@ export class BufferTimeoutManager {
 
   #onLingered(): void {
     this.#lingerTimer = null;
-    // A timer may fire a fraction of a millisecond before its time.
-    const nowMs = this.#parts.clock.nowMs() + 1;
+    const nowMs = this.#parts.clock.nowMs();
     for (const [queue, dueMs] of this.#lingering) {
       if (dueMs > nowMs) break;
       this.#lingering.delete(queue);
