@@ -96,10 +96,10 @@ export class BodyReader {
       if (isSettled) return;
       isSettled = true;
       this.#uploads.delete(upload);
+      chunks.length = 0;
       if (error === null) intake.complete(share);
       else {
         intake.close(share);
-        chunks.length = 0;
         abandon(payload.off("data", onData), this.#parts.clock);
       }
       done(error, body);
