@@ -1,4 +1,4 @@
-/** Checks one segment: every batch of its log file, and its two indexes against them. */
+/** Checks every batch of one segment's log file. */
 
 import {
   BATCH_HEADER_BYTES,
@@ -17,8 +17,8 @@ export interface SegmentParts {
   readonly baseOffset: bigint;
   readonly sizeBytes: number;
   readonly readAt: ReadAt;
-  /** Where the segment before this one ended; null for the first. */
-  readonly expectedOffset: bigint | null;
+  /** Where the segment before this one ended, or where the first one begins. */
+  readonly expectedOffset: bigint;
   /** Whether offsets may be missing from this one on, because the log is compacted. */
   mayLackOffsets(offset: bigint): boolean;
   /** Called for each good batch, in order. */
@@ -34,7 +34,7 @@ export async function verifyBatches(parts: SegmentParts): Promise<bigint> {
   let position = 0;
   let endOffset = baseOffset;
   /** Null: behind a bad batch nobody knows which offset comes next. */
-  let expectedOffset = parts.expectedOffset;
+  let expectedOffset: bigint | null = parts.expectedOffset;
   for (;;) {
     position = await scanBatches(readAt, {
       fromPosition: position,
