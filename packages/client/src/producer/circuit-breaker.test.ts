@@ -74,3 +74,16 @@ test("half open, a failure opens it for the whole time again", async () => {
   await clock.advance(999);
   assert.equal(breaker.state, "open");
 });
+
+test("calls that were under way when it opened do not keep it open longer", async () => {
+  const late = breaker.call(async () => {
+    await fail(3);
+    await clock.advance(900);
+    throw new Error("late");
+  });
+  await assert.rejects(late, /late/);
+
+  await clock.advance(100);
+
+  assert.equal(breaker.state, "half-open");
+});

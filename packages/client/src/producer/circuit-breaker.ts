@@ -75,6 +75,8 @@ export class CircuitBreaker {
   }
 
   failed(): void {
+    // Called before it opened: it says nothing new.
+    if (this.state === "open") return;
     this.#failureCount += 1;
     this.#isProbing = false;
     if (this.#openedAtMs !== null || this.#failureCount >= this.#failureThreshold)

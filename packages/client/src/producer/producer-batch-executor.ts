@@ -229,7 +229,10 @@ export class ProducerBatchExecutor {
   }
 
   #drain(link: BrokerLink, connection: Connection): void {
-    while (link.inFlightCount < this.#options.maxInFlight && link.listed.length > 0) {
+    // What goes to a broker that has failed is to find out whether it is back: one request tells.
+    const isDoubtful = link.breaker !== null && link.breaker.state !== "closed";
+    const inFlightLimit = isDoubtful ? 1 : this.#options.maxInFlight;
+    while (link.inFlightCount < inFlightLimit && link.listed.length > 0) {
       const request = this.#collect(link);
       if (request.length === 0) return;
       this.#executeBatch(link, connection, request);

@@ -200,6 +200,22 @@ test("with a circuit breaker, sends to a broker that is away fail at once, and g
   assert.deepEqual(log.values("orders-0"), ["first", "waiting", "back"]);
 });
 
+test("until a circuit has closed again, one request at a time goes to find out", async () => {
+  serveTopic(2);
+  await warm({ circuitBreaker: { failureThreshold: 1, recoveryTimeoutMs: 1000 } });
+  log.plan({ kind: "cut" }, { kind: "hold" });
+  const probe = producer.send({ topic: "orders", partition: 0, value: "probe" });
+  await clock.advance(2000);
+  const requestCount = log.requests.length;
+  const next = producer.send({ topic: "orders", partition: 1, value: "next" });
+  await clock.advance(10);
+
+  assert.equal(log.heldCount, 1);
+  assert.equal(log.requests.length, requestCount);
+  log.release();
+  await soon(Promise.all([probe, next]));
+});
+
 test("a leader that moves takes the partition's records with it", async () => {
   const other = await ScriptedBroker.listen(network);
   log.serve(other);
