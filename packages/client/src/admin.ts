@@ -1,5 +1,6 @@
 /** Topics and what belongs to them: list, create, describe, alter, delete; and where their partitions begin and end. */
 
+import { setMaxListeners } from "node:events";
 import { type Clock, defineOptions, millis, type OptionsOf, sleep } from "@millrace/base";
 import {
   type Api,
@@ -92,7 +93,7 @@ const BROKER_DEFAULT = -1;
 
 export class Admin {
   readonly #options: AdminOptions;
-  readonly #closing = new AbortController();
+  readonly #closing = createClosing();
   readonly #cluster: Cluster;
 
   constructor(config: AdminConfig = {}) {
@@ -133,7 +134,7 @@ export class Admin {
         return response.topics;
       },
     );
-    if (!validateOnly) await Promise.all(topics.map((topic) => this.#untilUsable(topic.name, 1, deadlineMs)));
+    if (!validateOnly) await this.#untilUsable(new Map(topics.map(({ name }) => [name, 1])), deadlineMs);
   }
 
   /**
@@ -253,7 +254,7 @@ export class Admin {
       });
       return response.results;
     });
-    await this.#untilUsable(topic, partitionCount, deadlineMs);
+    await this.#untilUsable(new Map([[topic, partitionCount]]), deadlineMs);
   }
 
   /** All options of a topic or broker, with where each value comes from. */
@@ -365,23 +366,29 @@ export class Admin {
     throwFailures(failures);
   }
 
-  /** Resolves once all brokers that can be reached tell of at least partitionCount partitions, and their leaders serve. */
-  async #untilUsable(topic: string, partitionCount: number, deadlineMs: number): Promise<void> {
+  /**
+   * Resolves once all brokers that can be reached tell of the topics, and the partitions' leaders serve.
+   *
+   * topics: how many partitions each must have at least.
+   */
+  async #untilUsable(topics: ReadonlyMap<string, number>, deadlineMs: number): Promise<void> {
+    const names = [...topics.keys()];
     await this.#untilAllBrokers(deadlineMs, async (connection) => {
-      const [answer] = await askTopics(connection, [topic]);
-      return (
-        answer !== undefined &&
-        answer.errorCode === 0 &&
-        answer.partitions.length >= partitionCount &&
-        answer.partitions.every((partition) => partition.errorCode === 0 && partition.leaderId >= 0)
-      );
+      const answers = await askTopics(connection, names);
+      const isUsable = ({ name, errorCode, partitions }: (typeof answers)[number]) =>
+        errorCode === 0 &&
+        partitions.length >= (topics.get(name ?? "") ?? 1) &&
+        partitions.every((partition) => partition.errorCode === 0 && partition.leaderId >= 0);
+      return answers.length === names.length && answers.every(isUsable);
     });
     // Metadata names a leader a moment before that broker has taken the partition up; only the leader itself tells.
-    await this.#retry(deadlineMs, async () => {
-      for (const [leader, partitions] of await this.#partitionsByLeader(topic, deadlineMs)) {
-        await listOffsets(await this.#cluster.connectionTo(leader), topic, partitions, "latest");
-      }
-    });
+    await Promise.all(names.map((name) => this.#retry(deadlineMs, () => this.#askLeaders(name, deadlineMs))));
+  }
+
+  async #askLeaders(topic: string, deadlineMs: number): Promise<void> {
+    for (const [leader, partitions] of await this.#partitionsByLeader(topic, deadlineMs)) {
+      await listOffsets(await this.#cluster.connectionTo(leader), topic, partitions, "latest");
+    }
   }
 
   async #untilAllHeard(deadlineMs: number, ask: (connection: Connection) => Promise<boolean>): Promise<void> {
@@ -500,4 +507,11 @@ function throwFailures(failures: ReadonlyMap<string, KafkaError>): void {
       retriable: false,
     },
   );
+}
+
+/** Ends all waits of an Admin: as many listen to it as there are topics in a call, which is no leak. */
+function createClosing(): AbortController {
+  const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
+  return closing;
 }
