@@ -218,8 +218,15 @@ async function readBody(
   const encoding = request.headers["content-encoding"];
   const isWanted = settings.isAsync || settings.isAtomic || request.headers["idempotency-key"] !== undefined;
   const isWhole = isWanted || isRawBody(query, mediaType) || !isLinesBody(mediaType);
-  if (body instanceof BodyStream)
-    return isWhole ? body.readWhole(encoding) : readLines(body, encoding, settings.isEach);
+  if (body instanceof BodyStream) {
+    try {
+      return await (isWhole ? body.readWhole(encoding) : readLines(body, encoding, settings.isEach));
+    } catch (error) {
+      // A client that only sends would never see the answer.
+      body.abandon();
+      throw error;
+    }
+  }
   const whole = await inflateBody(body, encoding, limitBytes);
   return settings.isEach && !isWhole ? inOnePiece(whole) : whole;
 }

@@ -90,6 +90,24 @@ suite("limits", { concurrency: false }, () => {
     for (const { socket } of streams) socket.destroy();
   });
 
+  for (const query of ["", "?atomic=true"]) {
+    test(`a stream${query} that is turned away is read on, for senders that look at the answer only then`, async () => {
+      await using gateway = await open({ bytesInFlightLimit: 20_000 });
+      const stream = await startLines(gateway, query, 50_000);
+      const rest = Buffer.alloc(16_000_000, " ");
+
+      stream.socket.write(`${rest.length.toString(16)}\r\n`);
+      let isSent = false;
+      stream.socket.write(rest, () => {
+        isSent = true;
+      });
+
+      await waitUntil("all of it is sent, and answered", () => isSent && stream.answer() !== "");
+      assert.match(stream.answer(), /^HTTP\/1\.1 503 /);
+      stream.socket.destroy();
+    });
+  }
+
   test("who does not read an answer keeps its connection for so long only", async () => {
     await using gateway = await open({ unreadTimeoutMs: 2_000, deliveryTimeoutMs: 1_000, maxBlockMs: 1_000 });
     await using patient = await open({});
