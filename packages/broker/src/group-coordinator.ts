@@ -131,7 +131,12 @@ export class GroupCoordinator {
     await this.#store(records);
     // A topic that was deleted in the meantime is not to be met again by way of its name.
     const gone = records.filter(({ topic }) => this.#parts.topics.get(topic) === undefined);
-    await this.#store(gone.map(({ topic, partition }) => forgottenOffset(groupId, topic, partition)));
+    try {
+      await this.#store(gone.map(({ topic, partition }) => forgottenOffset(groupId, topic, partition)));
+    } catch (error) {
+      // The commit itself is on disk.
+      this.#parts.logger.warn({ group: groupId, error }, "could not forget offsets of deleted topics");
+    }
   }
 
   /** Empty for a group that never committed. */

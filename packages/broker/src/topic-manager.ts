@@ -191,6 +191,8 @@ export class TopicManager {
         topic.partitions.push(...(await this.#openPartitions(grown, record.partitions)));
       } catch (error) {
         this.#remember(record);
+        // It may be saved already: those who were told that it failed are not to meet them after a restart.
+        await this.#save().catch(() => {});
         throw storageError(`add partitions to ${name}`, error);
       }
     });

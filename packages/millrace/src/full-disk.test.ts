@@ -45,8 +45,7 @@ for (const [kind, mount] of Object.entries(kinds)) {
       broker = await Broker.open({ dataDir: join(disk, "data"), port });
       ({ port } = broker.address);
     };
-    const newProducer = () =>
-      new Producer({ bootstrapServers: server(), requestTimeoutMs: 500, deliveryTimeoutMs: 2000 });
+    const newProducer = () => new Producer({ bootstrapServers: server() });
 
     before(async () => {
       folder = await temporaryFolder();
@@ -73,11 +72,11 @@ for (const [kind, mount] of Object.entries(kinds)) {
     });
 
     /** The first failure of so many records that are sent at once; undefined if all are acknowledged. */
-    async function send(count: number): Promise<unknown> {
+    async function send(count: number, by = producer): Promise<unknown> {
       const values = Array.from({ length: count }, (_, index) =>
         `${acknowledged.size + index}`.padEnd(VALUE_BYTES, "x"),
       );
-      const sent: Promise<RecordMetadata>[] = values.map((value) => producer.send({ ...PLACE, value }));
+      const sent: Promise<RecordMetadata>[] = values.map((value) => by.send({ ...PLACE, value }));
       let failure: unknown;
       for (const [index, end] of (await Promise.allSettled(sent)).entries()) {
         if (end.status === "rejected") failure ??= end.reason;
@@ -105,10 +104,16 @@ for (const [kind, mount] of Object.entries(kinds)) {
       assert.equal(new Set(values).size, values.length, "each is there once");
     }
 
+    /** Sends until the disk is full; a producer that gives up soon tells when it is. */
     async function fill(): Promise<unknown> {
-      for (;;) {
-        const failure = await send(20);
-        if (failure !== undefined) return failure;
+      const hasty = new Producer({ bootstrapServers: server(), requestTimeoutMs: 500, deliveryTimeoutMs: 2000 });
+      try {
+        for (;;) {
+          const failure = await send(20, hasty);
+          if (failure !== undefined) return failure;
+        }
+      } finally {
+        await hasty.close({ timeoutMs: 0 }).catch(() => {});
       }
     }
 

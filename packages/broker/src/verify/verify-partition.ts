@@ -34,7 +34,7 @@ export interface PartitionParts {
   readonly partition: number;
   /** Null: topics.json knows no such topic. */
   readonly topicId: string | null;
-  /** cleanup.policy is or was compact: offsets may be missing. */
+  /** cleanup.policy is compact: offsets may be missing. Where it was once, cleanedOffset tells. */
   readonly isCompacted: boolean;
   /** The last broker closed in order. */
   readonly isClean: boolean;

@@ -372,7 +372,7 @@ export class ProducerBatchManager {
         this.#waiting.admit((topic, record) => this.#append(topic, record));
       },
     });
-    queue.sealed.push(batch);
+    assert(queue.sealed.push(batch), "bufferMemory holds fewer batches than a queue takes");
     if (!Buffer.isBuffer(payload)) {
       void payload.then((compressed) => {
         batch.compressed(compressed);

@@ -85,7 +85,8 @@ export class WaitingRecords {
     this.#isAdmitting = true;
     for (let waiter = this.#waiters.peek(); waiter !== undefined; waiter = this.#waiters.peek()) {
       if (!append(waiter.topic, waiter.record)) break;
-      this.#leave();
+      // Whoever was told of a failure may have had all that wait failed, and others may wait since.
+      if (this.#waiters.peek() === waiter) this.#leave();
     }
     this.#isAdmitting = false;
   }
