@@ -13,7 +13,7 @@ import {
 import { ACLS_FILE, DataDir, QUOTAS_FILE } from "./data-dir.ts";
 import { Faults } from "./faults.ts";
 import { FetchMemory } from "./fetch-memory.ts";
-import { GroupCoordinator } from "./group-coordinator.ts";
+import { GroupCoordinator } from "./groups/group-coordinator.ts";
 import { handlers } from "./handlers/index.ts";
 import { type BrokerOptions, brokerOptions, IN_MEMORY, type ResolvedBrokerOptions } from "./options.ts";
 import { ProducerIds } from "./producer-ids.ts";

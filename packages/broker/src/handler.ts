@@ -13,7 +13,7 @@ import {
 } from "@millrace/protocol";
 import type { FaultHit, Faults } from "./faults.ts";
 import type { FetchMemory } from "./fetch-memory.ts";
-import type { GroupCoordinator } from "./group-coordinator.ts";
+import type { GroupCoordinator } from "./groups/group-coordinator.ts";
 import type { ResolvedBrokerOptions } from "./options.ts";
 import type { ProducerIds } from "./producer-ids.ts";
 import type { QuotaName } from "./quotas/client-quota.ts";

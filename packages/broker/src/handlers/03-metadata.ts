@@ -7,7 +7,7 @@
  */
 
 import { KafkaError, metadataApi, NIL_UUID } from "@millrace/protocol";
-import { OFFSETS_TOPIC } from "../group-log.ts";
+import { OFFSETS_TOPIC } from "../groups/group-log.ts";
 import { defineHandler, errorNumberOf, NO_ERROR, type RequestContext, type RequestOf } from "../handler.ts";
 import { CLUSTER_NAME } from "../security/acl.ts";
 import type { Topic } from "../topic.ts";

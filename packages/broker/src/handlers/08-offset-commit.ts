@@ -5,7 +5,7 @@
  */
 
 import { offsetCommitApi } from "@millrace/protocol";
-import type { PartitionCommit } from "../group-coordinator.ts";
+import type { PartitionCommit } from "../groups/group-coordinator.ts";
 import { defineHandler, errorNumber, NO_ERROR, type RequestContext, selectPartitions } from "../handler.ts";
 
 export const offsetCommitHandler = defineHandler({

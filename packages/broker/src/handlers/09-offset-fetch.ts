@@ -6,7 +6,7 @@
  */
 
 import { offsetFetchApi } from "@millrace/protocol";
-import type { CommittedOffset } from "../group-log.ts";
+import type { CommittedOffset } from "../groups/group-log.ts";
 import { defineHandler, errorNumber, NO_ERROR, type RequestContext, type RequestOf } from "../handler.ts";
 
 type AskedTopics = RequestOf<typeof offsetFetchApi>["topics"];

@@ -17,9 +17,10 @@ import {
   splitBatches,
   stampBatch,
 } from "@millrace/protocol";
+import type { Topic } from "../topic.ts";
+import type { TopicManager } from "../topic-manager.ts";
 import type { GroupSnapshot } from "./group.ts";
-import type { Topic } from "./topic.ts";
-import type { TopicManager } from "./topic-manager.ts";
+import { metadataOf } from "./member-protocols.ts";
 
 export const OFFSETS_TOPIC = "__consumer_offsets";
 /** One broker needs no more, and one partition keeps all that happens to groups in one order. */
@@ -171,7 +172,7 @@ function encodeSnapshot(snapshot: GroupSnapshot): Buffer {
       clientHost: member.clientHost,
       rebalanceTimeout: member.rebalanceTimeoutMs,
       sessionTimeout: member.sessionTimeoutMs,
-      subscription: member.protocols.find(({ name }) => name === protocolName)?.metadata ?? Buffer.alloc(0),
+      subscription: metadataOf(member.protocols, protocolName) ?? Buffer.alloc(0),
       assignment: member.assignment,
     })),
   });

@@ -2,21 +2,13 @@
 
 import { type Clock, type Logger, MINUTE_MS, type Random, type Timer } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import {
-  Group,
-  type GroupSnapshot,
-  type GroupState,
-  type JoinRequest,
-  type JoinResult,
-  type Member,
-  type MemberClaim,
-  type SyncRequest,
-  type SyncResult,
-} from "./group.ts";
+import type { ResolvedBrokerOptions } from "../options.ts";
+import type { TopicManager } from "../topic-manager.ts";
+import { Group, type GroupSnapshot, type GroupState } from "./group.ts";
 import { type CommittedOffset, GroupLog, type GroupRecord } from "./group-log.ts";
-import type { ResolvedBrokerOptions } from "./options.ts";
+import type { Member } from "./group-member.ts";
+import type { JoinRequest, JoinResult, MemberClaim, SyncRequest, SyncResult } from "./group-requests.ts";
 import { CONSUMER_PROTOCOL_TYPE, topicsOfSubscription } from "./subscription.ts";
-import type { TopicManager } from "./topic-manager.ts";
 
 /** How often groups and offsets that nobody needs any more are looked for; Kafka's offsets.retention.check.interval.ms. */
 const EXPIRY_CHECK_MS = 10 * MINUTE_MS;

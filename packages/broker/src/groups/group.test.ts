@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger, VirtualClock } from "@millrace/base";
 import { consumerProtocolSubscription, encodeVersioned, type KafkaError } from "@millrace/protocol";
-import { Group, type JoinRequest, type JoinResult } from "./group.ts";
-import { type BrokerOptions, brokerOptions } from "./options.ts";
+import { type BrokerOptions, brokerOptions } from "../options.ts";
+import { Group } from "./group.ts";
+import type { JoinRequest, JoinResult } from "./group-requests.ts";
 
 const SESSION_MS = 10_000;
 const REBALANCE_MS = 30_000;
