@@ -3,7 +3,9 @@
 import type { AvroType } from "@millrace/client/internal/avro";
 import { WireError } from "@millrace/protocol";
 import { type PartCodec, RecordFailure } from "../formats.ts";
-import { type AvroForm, AvroReader, formOf } from "./avro-json.ts";
+import type { AvroForm } from "./avro-form.ts";
+import { formOf } from "./avro-json.ts";
+import { AvroReader } from "./avro-reader.ts";
 import { AvroWriter } from "./avro-writer.ts";
 import { JsonCursor, Misfit } from "./json-cursor.ts";
 
