@@ -1,4 +1,5 @@
 export * from "./assert.ts";
+export * from "./client-auth.ts";
 export * from "./clock.ts";
 export * from "./deferred.ts";
 export * from "./file-system.ts";

@@ -20,7 +20,7 @@ const plain: TlsServerOptions = {
   cert: serverCertificate,
   key: serverKey,
   clientCa: null,
-  requiresClientCertificate: false,
+  clientAuth: "none",
 };
 const alice = { cert: testClientCertificate, key: testClientKey };
 
@@ -49,7 +49,7 @@ function echo(network: TlsNetwork, port: number): Promise<string> {
 }
 
 test("a client's certificate gives its name, in the order in which Kafka writes it", async () => {
-  const options = { ...plain, clientCa: testClientAuthority, requiresClientCertificate: true };
+  const options = { ...plain, clientCa: testClientAuthority, clientAuth: "required" } as const;
   const { accepted, listener } = await serve(() => options);
 
   assert.equal(await echo(new TlsNetwork(() => ({ ...trusting, ...alice })), listener.address.port), "open");
@@ -59,8 +59,8 @@ test("a client's certificate gives its name, in the order in which Kafka writes 
 });
 
 test("a client without a certificate is refused where one is required, and nameless where it is not", async () => {
-  const strict = { ...plain, clientCa: testClientAuthority, requiresClientCertificate: true };
-  const lenient = { ...strict, requiresClientCertificate: false };
+  const strict = { ...plain, clientCa: testClientAuthority, clientAuth: "required" } as const;
+  const lenient = { ...strict, clientAuth: "requested" } as const;
   const [first, second] = [await serve(() => strict), await serve(() => lenient)];
 
   assert.equal(
@@ -73,6 +73,18 @@ test("a client without a certificate is refused where one is required, and namel
   assert.equal(second.accepted[0]?.peerSubject, null);
   await first.listener.close();
   await second.listener.close();
+});
+
+test("a certificate of another authority is refused, whether one is required or only requested", async () => {
+  const stranger = new TlsNetwork(() => ({ ...trusting, cert: serverCertificate, key: serverKey }));
+  for (const clientAuth of ["requested", "required"] as const) {
+    const { accepted, listener } = await serve(() => ({ ...plain, clientCa: testClientAuthority, clientAuth }));
+
+    assert.notEqual(await echo(stranger, listener.address.port), "open", clientAuth);
+
+    assert.equal(accepted.length, 0);
+    await listener.close();
+  }
 });
 
 test("a renewed certificate is shown to whoever connects next", async () => {

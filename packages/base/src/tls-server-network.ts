@@ -1,7 +1,8 @@
 /** TLS over TCP, for servers: shows a certificate that may be renewed meanwhile, and may ask clients for theirs. */
 
 import type { AddressInfo, Socket } from "node:net";
-import { createServer, type TLSSocket } from "node:tls";
+import { createServer } from "node:tls";
+import { type ClientAuth, clientAuthOptions, showsUntrustedCertificate, trustedSubject } from "./client-auth.ts";
 import { type Address, type ByteStream, formatAddress, type Listener, type Network } from "./network.ts";
 import { SocketStream } from "./tcp-network.ts";
 
@@ -10,10 +11,10 @@ export interface TlsServerOptions {
   readonly cert: string | Buffer;
   /** PEM. The private key that belongs to cert. */
   readonly key: string | Buffer;
-  /** PEM. Authorities whose certificates clients may show; null asks clients for none. */
+  /** PEM. Authorities whose certificates clients may show; null where clientAuth is none. */
   readonly clientCa: string | Buffer | null;
-  /** Refuses clients that show no certificate of such an authority; else they come in without a name. */
-  readonly requiresClientCertificate: boolean;
+  /** A client that is let in without a certificate has no name; one that shows a certificate of nobody we know is refused. */
+  readonly clientAuth: ClientAuth;
 }
 
 const OLDEST_VERSION = "TLSv1.2";
@@ -42,8 +43,7 @@ export class TlsServerNetwork implements Network {
     let current = this.#options();
     const server = createServer({
       ...contextOf(current),
-      requestCert: current.clientCa !== null,
-      rejectUnauthorized: current.requiresClientCertificate,
+      ...clientAuthOptions(current.clientAuth),
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       noDelay: true,
       pauseOnConnect: true,
@@ -62,7 +62,11 @@ export class TlsServerNetwork implements Network {
     server.on("secureConnection", (socket) => {
       const remote = remoteOf(socket);
       handshaking.delete(remote);
-      onStream(new SocketStream(socket, remote, { openEvent: "secureConnect", peerSubject: subjectOf(socket) }));
+      if (showsUntrustedCertificate(socket)) {
+        socket.destroy();
+        return;
+      }
+      onStream(new SocketStream(socket, remote, { openEvent: "secureConnect", peerSubject: trustedSubject(socket) }));
     });
     // A client that breaks off the handshake is the client's business.
     server.on("tlsClientError", (_error, socket) => socket.destroy());
@@ -92,15 +96,4 @@ function contextOf({ cert, key, clientCa }: TlsServerOptions) {
 
 function remoteOf(socket: Socket): string {
   return `${socket.remoteAddress}:${socket.remotePort}`;
-}
-
-/** The name in the client's certificate as RFC 2253 writes it, "CN=alice,O=Example"; null for none that is trusted. */
-function subjectOf(socket: TLSSocket): string | null {
-  const subject = socket.authorized ? socket.getPeerX509Certificate()?.subject : undefined;
-  if (subject === undefined) return null;
-  return subject
-    .split("\n")
-    .reverse()
-    .map((part) => part.replace(/[,+"\\<>;]/g, (special) => `\\${special}`))
-    .join(",");
 }

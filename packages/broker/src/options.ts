@@ -3,6 +3,7 @@
 import {
   type Clock,
   choice,
+  clientAuthModes,
   code,
   count,
   DAY_MS,
@@ -78,10 +79,10 @@ const entries = {
   ),
   kafkaTlsKey: file("The private key of kafkaTlsCert, as PEM.", "ssl.keystore.key"),
   kafkaTlsClientCa: file("Authorities, as PEM, whose certificates clients may show.", "ssl.truststore.location"),
-  kafkaTlsClientAuth: choice(["none", "requested", "required"], {
+  kafkaTlsClientAuth: choice(clientAuthModes, {
     default: "none",
     kafka: "ssl.client.auth",
-    doc: "Whether clients of kafkaTls are asked for a certificate, and refused without one. It needs kafkaTlsClientCa.",
+    doc: "Whether clients of kafkaTls are asked for a certificate, and refused without one (required) or let in without a name (requested); one of another authority is refused either way. It needs kafkaTlsClientCa.",
   }),
   saslUsers: code<Readonly<Record<string, string>> | null>({
     default: null,

@@ -1,6 +1,7 @@
 /** Every option of the gateway, once. */
 
 import {
+  type ClientAuth,
   choice,
   code,
   count,
@@ -27,8 +28,10 @@ export interface GatewayTls {
   readonly cert: string | Buffer;
   readonly key: string | Buffer;
   readonly passphrase?: string;
-  /** Authority of the certificates that clients must show; without it they need none. */
+  /** Authority of the certificates that clients show; without it they are not asked for one. */
   readonly ca?: string | Buffer;
+  /** With ca: required, the default, or requested: a client may come without, and a certificate does instead of an API key. */
+  readonly clientAuth?: Exclude<ClientAuth, "none">;
 }
 
 export const gatewayOptions = defineOptions({
@@ -49,7 +52,7 @@ export const gatewayOptions = defineOptions({
   }),
   auth: choice(["none", "keys"], {
     default: "none",
-    doc: "Who may send requests: everybody who reaches the port, or who has an API key. Health is open either way. Where apiKeys are given, it is keys.",
+    doc: "Who may send requests: everybody who reaches the port, or who has an API key. Health is open either way. Where apiKeys are given, it is keys. Where certificates of clients are requested, one does instead of a key.",
   }),
   apiKeys: list({
     default: [],
@@ -58,13 +61,13 @@ export const gatewayOptions = defineOptions({
   }),
   audit: choice(["changes", "requests"], {
     default: "changes",
-    doc: "What is logged of API keys: keys that come and go, refusals, and once a minute how often a key was used; or each request too.",
+    doc: "What is logged of API keys and certificates of clients: keys that come and go, refusals, and once a minute how often each was used; or each request too.",
   }),
   tls: code<GatewayTls | null>({
     default: null,
-    typeName: "{ cert, key, passphrase, ca } or null",
+    typeName: "{ cert, key, passphrase, ca, clientAuth } or null",
     accepts: (value) => typeof value === "object" && value !== null && "cert" in value && "key" in value,
-    doc: "Certificate and private key as PEM: HTTPS instead of HTTP. With ca, every client must show a certificate of that authority.",
+    doc: "Certificate and private key as PEM: HTTPS instead of HTTP. With ca, every client must show a certificate of that authority, or with clientAuth requested may.",
   }),
   bodyLimitBytes: sizeBytes({
     default: 16 * MEBIBYTE,

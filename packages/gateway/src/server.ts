@@ -1,5 +1,6 @@
 /** The HTTP server: Fastify with our routes, our limits, and one envelope for all that goes wrong. */
 
+import { clientAuthOptions } from "@millrace/base";
 import {
   type FastifyError,
   type FastifyInstance,
@@ -12,6 +13,7 @@ import {
 } from "fastify";
 import { acceptsProblem, JSON_TYPE, PROBLEM_TYPE, RETRY_AFTER_S } from "./answers.ts";
 import { AccessGuard } from "./auth/access-guard.ts";
+import { ClientCertificates } from "./auth/client-certificates.ts";
 import type { GatewayContext } from "./context.ts";
 import { asProblem, errorAnswer, RequestError } from "./errors.ts";
 import type { Health } from "./health.ts";
@@ -84,7 +86,9 @@ export function createServer(context: GatewayContext, routes: readonly Route[], 
   });
   const { clock, logger } = options;
   const guard = new OriginGuard(options);
-  const access = new AccessGuard({ options, keys, clock, logger });
+  const certificates = new ClientCertificates();
+  if (options.tls !== null) certificates.watch(server.server);
+  const access = new AccessGuard({ options, keys, certificates, clock, logger });
   const limiter = new RateLimiter({
     clock,
     requestsPerSecond: options.keyRequestsPerSecond,
@@ -144,12 +148,12 @@ function neverAsked(): never {
   throw new Error("a route was given to Fastify with a schema; schemas belong to SchemaChecks");
 }
 
-function tlsOptions({ cert, key, passphrase, ca }: GatewayTls): object {
+function tlsOptions({ cert, key, passphrase, ca, clientAuth = "required" }: GatewayTls): object {
   return {
     cert,
     key,
     ...(passphrase === undefined ? {} : { passphrase }),
-    ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+    ...(ca === undefined ? {} : { ca, ...clientAuthOptions(clientAuth) }),
   };
 }
 

@@ -121,6 +121,24 @@ test("a client without a certificate is kept out where one is required", async (
   assert.notEqual(await produceOne({ bootstrapServers, ssl: { ca: testAuthority } }), "sent");
 });
 
+test("where a certificate is requested, a client may come without, but not with one of another authority", async () => {
+  await using broker = await Broker.open({
+    ...inMemory,
+    ...certificates,
+    kafkaTls: "127.0.0.1:0",
+    kafkaTlsClientCa: clientCa,
+    kafkaTlsClientAuth: "requested",
+  });
+  assert.ok(broker.tlsAddress !== null);
+  const bootstrapServers = formatAddress(broker.tlsAddress);
+  const own = { cert: testClientCertificate, key: testClientKey };
+  const others = { cert: serverCertificate, key: serverKey };
+
+  assert.equal(await produceOne({ bootstrapServers, ssl: { ca: testAuthority, ...own } }), "sent");
+  assert.equal(await produceOne({ bootstrapServers, ssl: { ca: testAuthority } }), "sent");
+  assert.notEqual(await produceOne({ bootstrapServers, ssl: { ca: testAuthority, ...others } }), "sent");
+});
+
 test("half of what TLS needs is refused with the rule", async () => {
   const rule = /kafkaTls, kafkaTlsCert and kafkaTlsKey go together/;
   await assert.rejects(Broker.open({ ...inMemory, kafkaTls: "127.0.0.1:0" }), rule);

@@ -103,5 +103,5 @@ const serverOptions: TlsServerOptions = {
   cert: serverCertificate,
   key: serverKey,
   clientCa: null,
-  requiresClientCertificate: false,
+  clientAuth: "none",
 };

@@ -92,8 +92,7 @@ export class Security {
     const paths = [kafkaTlsCert, kafkaTlsKey, ...(kafkaTlsClientCa === null ? [] : [kafkaTlsClientCa])];
     await this.#watch(paths, ([cert, key, clientCa]) => {
       if (cert === undefined || key === undefined) return;
-      const requiresClientCertificate = options.kafkaTlsClientAuth === "required";
-      this.#tls = { cert, key, clientCa: clientCa ?? null, requiresClientCertificate };
+      this.#tls = { cert, key, clientCa: clientCa ?? null, clientAuth: options.kafkaTlsClientAuth };
     });
   }
 

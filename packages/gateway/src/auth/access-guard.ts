@@ -4,11 +4,14 @@ import { type Clock, type Logger, MINUTE_MS, SECOND_MS } from "@millrace/base";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { RequestError } from "../errors.ts";
 import { asksForKeys, type GatewayOptions } from "../options.ts";
+import type { ClientCertificates } from "./client-certificates.ts";
 import type { KeyStore } from "./key-store.ts";
 import { ANYBODY, hasScope, mayUseTopic, type Principal, type Scope } from "./principal.ts";
 
-/** A key's use is told of again after so long, with how often it was used meanwhile. */
+/** The use of a key or a certificate is told of again after so long, with how often it was used meanwhile. */
 const USE_LINE_MS = MINUTE_MS;
+/** An authority may name its clients anew every hour; who was first seen longest ago is forgotten, and told of again. */
+const USERS_LIMIT = 10_000;
 /** Whoever guesses keys must not fill the disk with lines about it. */
 const REFUSAL_LINES_PER_S = 20;
 
@@ -27,8 +30,9 @@ export interface RouteAccess {
 }
 
 export interface AccessGuardParts {
-  readonly options: Pick<GatewayOptions, "auth" | "apiKeys" | "audit">;
+  readonly options: Pick<GatewayOptions, "auth" | "apiKeys" | "audit" | "tls">;
   readonly keys: Pick<KeyStore, "find" | "markUsed">;
+  readonly certificates: Pick<ClientCertificates, "of">;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -40,8 +44,10 @@ interface UseCount {
 
 export class AccessGuard {
   readonly #parts: AccessGuardParts;
-  /** Everybody may do everything. */
+  /** Everybody who may connect may do everything. */
   readonly #isOpen: boolean;
+  /** Who showed a certificate needs no key. */
+  readonly #takesCertificates: boolean;
   readonly #uses = new Map<string, UseCount>();
   #refusalSecond = 0;
   #refusalCount = 0;
@@ -49,6 +55,7 @@ export class AccessGuard {
   constructor(parts: AccessGuardParts) {
     this.#parts = parts;
     this.#isOpen = !asksForKeys(parts.options);
+    this.#takesCertificates = parts.options.tls?.clientAuth === "requested";
   }
 
   /**
@@ -57,10 +64,10 @@ export class AccessGuard {
    * Throws RequestError API_KEY_MISSING or API_KEY_INVALID (401), SCOPE_MISSING or TOPIC_NOT_ALLOWED (403).
    */
   admit(request: FastifyRequest, reply: FastifyReply, access: RouteAccess | undefined): void {
-    request.principal = ANYBODY;
-    if (this.#isOpen || access?.scopes === null) return;
+    request.principal = this.#parts.certificates.of(request) ?? ANYBODY;
+    if (access?.scopes === null || (this.#isOpen && request.principal === ANYBODY)) return;
     try {
-      request.principal = this.#identify(request);
+      if (!this.#isOpen) request.principal = this.#identify(request);
       if (access !== undefined) checkAccess(request, access);
     } catch (error) {
       if (error instanceof RequestError) {
@@ -69,35 +76,52 @@ export class AccessGuard {
       }
       throw error;
     }
-    this.#countUse(request.principal);
+    this.#countUse(request);
   }
 
-  /** Told of each request that was let in, once it is answered, where `audit` asks for it. */
+  /** Told of each request once it is answered: where `audit` asks for it there is a line for those of somebody known. */
   answered(request: FastifyRequest, status: number): void {
     const { options, logger } = this.#parts;
     if (options.audit !== "requests" || request.principal === ANYBODY || request.principal === undefined) return;
-    logger.info({ ...aboutRequest(request), key: request.principal.id, status }, "audit: request");
+    logger.info({ ...aboutRequest(request), ...this.#whoSends(request), status }, "audit: request");
   }
 
   #identify(request: FastifyRequest): Principal {
     const text = keyText(request.headers);
-    if (text === null) throw new RequestError("API_KEY_MISSING", "missing authorization header");
+    if (text === null) {
+      if (this.#takesCertificates && request.principal !== ANYBODY) return request.principal;
+      throw new RequestError("API_KEY_MISSING", "missing authorization header");
+    }
     const key = this.#parts.keys.find(text);
     if (key === null) throw new RequestError("API_KEY_INVALID", "invalid API key");
     this.#parts.keys.markUsed(key.id);
     return key;
   }
 
-  #countUse({ id, name }: Principal): void {
+  #countUse(request: FastifyRequest): void {
     const { clock, logger } = this.#parts;
+    const { id, name } = request.principal;
     const nowMs = clock.nowMs();
     const use = this.#uses.get(id);
     if (use !== undefined && nowMs - use.toldAtMs < USE_LINE_MS) {
       use.count += 1;
       return;
     }
-    logger.info({ key: id, name, requests: (use?.count ?? 0) + 1 }, "audit: key used");
+    const who = this.#whoSends(request);
+    const what = "key" in who ? "audit: key used" : "audit: certificate used";
+    logger.info({ ...who, name, requests: (use?.count ?? 0) + 1 }, what);
+    if (use === undefined && this.#uses.size >= USERS_LIMIT) this.#uses.delete(this.#uses.keys().next().value ?? id);
     this.#uses.set(id, { count: 0, toldAtMs: nowMs });
+  }
+
+  /** principal: whose certificate the connection has. key: the API key, if the request came with one that is known. */
+  #whoSends(request: FastifyRequest): { readonly principal?: string; readonly key?: string } {
+    const certificate = this.#parts.certificates.of(request);
+    const { principal } = request;
+    return {
+      ...(certificate === null ? {} : { principal: certificate.id }),
+      ...(principal === ANYBODY || principal === certificate ? {} : { key: principal.id }),
+    };
   }
 
   #tellRefusal(request: FastifyRequest, error: RequestError): void {
@@ -112,8 +136,7 @@ export class AccessGuard {
     }
     this.#refusalCount += 1;
     if (this.#refusalCount > REFUSAL_LINES_PER_S) return;
-    const key = request.principal === ANYBODY ? {} : { key: request.principal.id };
-    logger.warn({ ...aboutRequest(request), ...key, code: error.code }, "audit: request refused");
+    logger.warn({ ...aboutRequest(request), ...this.#whoSends(request), code: error.code }, "audit: request refused");
   }
 }
 

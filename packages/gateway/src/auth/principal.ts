@@ -5,7 +5,7 @@ export const scopes = ["produce", "read", "admin"] as const;
 export type Scope = (typeof scopes)[number];
 
 export interface Principal {
-  /** Of the API key, which it is known by in logs and in what it owns. */
+  /** Of the API key, or User: and the certificate's subject: what it is known by in logs and in what it owns. */
   readonly id: string;
   readonly name: string;
   readonly scopes: readonly Scope[];
@@ -13,7 +13,7 @@ export interface Principal {
   readonly topicPrefixes: readonly string[];
 }
 
-/** Everybody, where no key is asked for. */
+/** Everybody who shows neither key nor certificate, where none is asked for. */
 export const ANYBODY: Principal = { id: "anybody", name: "anybody", scopes, topicPrefixes: [] };
 
 /** Whether it has one of the scopes; admin has all. */

@@ -44,9 +44,12 @@ interface Buckets {
   readonly bytes: Bucket | null;
 }
 
+/** Beyond it the sender that was first seen longest ago starts anew; keys are far fewer. */
+const SENDERS_LIMIT = 10_000;
+
 export class RateLimiter {
   readonly #parts: RateLimiterParts;
-  /** By key; without keys all requests share one. */
+  /** By key or certificate; all who come without share one. */
   readonly #buckets = new Map<string, Buckets>();
   readonly #isOff: boolean;
 
@@ -84,6 +87,7 @@ export class RateLimiter {
       requests: requestsPerSecond === 0 ? null : new Bucket(requestsPerSecond, nowMs),
       bytes: bytesPerSecond === 0 ? null : new Bucket(bytesPerSecond, nowMs),
     };
+    if (this.#buckets.size >= SENDERS_LIMIT) this.#buckets.delete(this.#buckets.keys().next().value ?? keyId);
     this.#buckets.set(keyId, buckets);
     return buckets;
   }

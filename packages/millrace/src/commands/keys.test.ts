@@ -109,11 +109,18 @@ test("with a certificate HTTP is HTTPS, and with an authority clients must show 
     assert.equal(await statusOver(open.ready.http, {}), 200);
     await open.stop();
 
-    const mutual = await serveMillrace([...words, "--http-tls-ca", await file("ca.pem", testClientAuthority)]);
-    await assert.rejects(statusOver(mutual.ready.http, {}));
     const shown = { cert: testClientCertificate, key: testClientKey };
+    const mutualWords = [...words, "--http-tls-ca", await file("ca.pem", testClientAuthority)];
+    const mutual = await serveMillrace(mutualWords);
+    await assert.rejects(statusOver(mutual.ready.http, {}));
     assert.equal(await statusOver(mutual.ready.http, shown), 200);
     await mutual.stop();
+
+    const asking = await serveMillrace([...mutualWords, "--http-tls-client-auth", "requested", "--auth", "keys"]);
+    assert.equal(await statusOver(asking.ready.http, {}), 401);
+    assert.equal(await statusOver(asking.ready.http, shown), 200);
+    await assert.rejects(statusOver(asking.ready.http, { cert: serverCertificate, key: serverKey }));
+    await asking.stop();
 
     const { exitCode, stderr } = await runMillrace([
       "serve",
@@ -132,7 +139,7 @@ function statusOver(http: string, options: object): Promise<number | undefined> 
   const [host, port] = http.split(":");
   return new Promise((resolve, reject) => {
     const asked = request(
-      { host, port, path: "/health/live", ca: testAuthority, agent: false, ...options },
+      { host, port, path: "/api/topics", ca: testAuthority, agent: false, ...options },
       (answer) => {
         answer.resume();
         resolve(answer.statusCode);

@@ -127,6 +127,14 @@ test("an address that others can reach is refused unless --insecure says that it
       assert.match(stderr, new RegExp(`^millrace: ${flag} 0\\.0\\.0\\.0:0 would let everybody .*--insecure`));
     }
 
+    // A certificate that is only requested keeps nobody out.
+    const certificates = ["--http-tls-cert", "c.pem", "--http-tls-key", "k.pem", "--http-tls-ca", "ca.pem"];
+    const asking = [...certificates, "--http-tls-client-auth", "requested", "--http", "0.0.0.0:0"];
+    assert.match(
+      (await runMillrace(["serve", ...FREE_PORTS, ...asking])).stderr,
+      /^millrace: --http 0\.0\.0\.0:0 would/,
+    );
+
     const words = ["--data-dir", folder.path, "--kafka", "0.0.0.0:0", "--http", "0.0.0.0:0", "--insecure"];
     const server = await serveMillrace(words);
 

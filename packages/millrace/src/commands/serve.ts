@@ -82,12 +82,14 @@ async function start(options: ServeOptions, io: Io): Promise<Millrace> {
 }
 
 /** Null: plain HTTP. Throws CommandError for a file that cannot be read. */
-function readTls({ httpTlsCert, httpTlsKey, httpTlsCa, httpTlsPassphrase }: ServeOptions): GatewayTls | null {
+function readTls(options: ServeOptions): GatewayTls | null {
+  const { httpTlsCert, httpTlsKey, httpTlsCa, httpTlsPassphrase } = options;
   if (httpTlsCert === null || httpTlsKey === null) return null;
   return {
     cert: readPem("--http-tls-cert", httpTlsCert),
     key: readPem("--http-tls-key", httpTlsKey),
     ...(httpTlsCa === null ? {} : { ca: readPem("--http-tls-ca", httpTlsCa) }),
+    clientAuth: options.httpTlsClientAuth === "requested" ? "requested" : "required",
     ...(httpTlsPassphrase === null ? {} : { passphrase: httpTlsPassphrase }),
   };
 }
@@ -172,7 +174,7 @@ function doorsOf(options: ServeOptions) {
   const http = {
     flag: "--http",
     address: options.http,
-    isGuarded: asksForKeys(options) || options.httpTlsCa !== null,
+    isGuarded: asksForKeys(options) || (options.httpTlsCa !== null && options.httpTlsClientAuth !== "requested"),
     way: "ask for API keys with --auth keys",
   };
   return options.brokers.length === 0 ? [kafka, kafkaTls, http] : [http];

@@ -1,6 +1,15 @@
 /** What `millrace serve` takes: where things listen and lie, and all that the broker and the HTTP API let one set. */
 
-import { choice, defineOptions, flag, type Option, type OptionEntries, parseAddress, text } from "@millrace/base";
+import {
+  choice,
+  clientAuthModes,
+  defineOptions,
+  flag,
+  type Option,
+  type OptionEntries,
+  parseAddress,
+  text,
+} from "@millrace/base";
 import { brokerOptions } from "@millrace/broker";
 import { gatewayOptions } from "@millrace/gateway";
 import { ownVariable, sharedVariable } from "../command/arguments.ts";
@@ -44,7 +53,13 @@ const tlsEntries = {
   ),
   httpTlsKey: file("The private key of httpTlsCert, as PEM."),
   httpTlsPassphrase: text<string | null>({ default: null, isSecret: true, doc: "Opens an encrypted httpTlsKey." }),
-  httpTlsCa: file("An authority, as PEM, from which every HTTP client must show a certificate."),
+  httpTlsCa: file("Authorities, as PEM, whose certificates HTTP clients must show, or may: httpTlsClientAuth tells."),
+  httpTlsClientAuth: optional(
+    choice(clientAuthModes, {
+      default: "required",
+      doc: "Whether HTTP clients without a certificate are refused (required, which it is with httpTlsCa unless told), or let in if they have an API key (requested): who shows one then needs no key. A certificate of another authority is refused either way. It needs httpTlsCa.",
+    }),
+  ),
 } as const satisfies OptionEntries;
 
 const ownEntries = {
@@ -67,7 +82,7 @@ const ownEntries = {
   }),
   insecure: flag({
     default: false,
-    doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write. It is not needed for an address that asks who comes: HTTP with auth keys or httpTlsCa, Kafka with saslUsersFile or kafkaTlsClientAuth required.",
+    doc: "Listens on other addresses than loopback although everybody who reaches them may then read and write. It is not needed for an address that asks who comes: HTTP with auth keys or required certificates, Kafka with saslUsersFile or kafkaTlsClientAuth required.",
   }),
   logLevel: optional(
     choice(["debug", "info", "warn", "error", "silent"], {
@@ -108,6 +123,12 @@ export const serveOptions = defineOptions(entries, [
     option: "httpTlsCa",
     rule: "httpTlsCa needs httpTlsCert and httpTlsKey",
     isKept: ({ httpTlsCa, httpTlsCert }) => httpTlsCa === null || httpTlsCert !== null,
+  },
+  {
+    option: "httpTlsClientAuth",
+    rule: "httpTlsClientAuth and httpTlsCa go together",
+    isKept: ({ httpTlsClientAuth, httpTlsCa }) =>
+      httpTlsClientAuth === null || (httpTlsClientAuth === "none") === (httpTlsCa === null),
   },
 ]);
 export type ServeOptions = ReturnType<typeof serveOptions.resolve>;
