@@ -1,5 +1,4 @@
 export * from "./assert.ts";
-export * from "./client-auth.ts";
 export * from "./clock.ts";
 export * from "./deferred.ts";
 export * from "./file-system.ts";
@@ -13,6 +12,7 @@ export * from "./options.ts";
 export * from "./queue.ts";
 export * from "./random.ts";
 export * from "./tcp-network.ts";
+export * from "./tls-client-auth.ts";
 export * from "./tls-network.ts";
 export * from "./tls-server-network.ts";
 export * from "./units.ts";

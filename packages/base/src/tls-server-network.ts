@@ -2,9 +2,9 @@
 
 import type { AddressInfo, Socket } from "node:net";
 import { createServer } from "node:tls";
-import { type ClientAuth, clientAuthOptions, showsUntrustedCertificate, trustedSubject } from "./client-auth.ts";
 import { type Address, type ByteStream, formatAddress, type Listener, type Network } from "./network.ts";
 import { SocketStream } from "./tcp-network.ts";
+import { type ClientAuth, clientAuthOptions, showsUntrustedCertificate, trustedSubject } from "./tls-client-auth.ts";
 
 export interface TlsServerOptions {
   /** PEM. The server's certificate, with what leads up to the authority. */
