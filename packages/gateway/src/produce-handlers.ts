@@ -143,7 +143,7 @@ const produceResult = Type.Object({
   failed: Type.Optional(Type.Integer()),
   offsets: Type.Array(
     Type.Object({
-      partition: Type.Integer({ description: "-1 for a failed record that named none." }),
+      partition: Type.Integer({ description: "-1 for a record that failed before it had one." }),
       offset: Type.Integer({ description: "-1 for a failed record." }),
       timestamp: Type.Optional(Type.Integer({ description: "Milliseconds since 1970, as stored." })),
       id: Type.Optional(Type.Union([Type.String(), Type.Integer()], { description: "As the record gave it." })),
@@ -334,7 +334,10 @@ interface Concluded {
   readonly request: FastifyRequest;
 }
 
-/** Throws RequestError TOPIC_NOT_FOUND if that is what all records failed for. */
+/**
+ * Throws RequestError TOPIC_NOT_FOUND if that is what all records failed for, and ATOMIC_NOT_POSSIBLE if they were to be
+ * stored as one and the broker found one that cannot be.
+ */
 function conclude(
   { topics, metrics }: GatewayContext,
   { topic, settings, records, outcomes, request }: Concluded,
@@ -347,6 +350,7 @@ function conclude(
     if (unknownCount === records.length) throw topicNotFound(topic);
   }
   metrics.recordsAnswered(topic, outcomes.storedCount, outcomes.failedCount);
+  if (settings.isAtomic && outcomes.storedCount === 0 && causeOf(outcomes) === null) throw refusedAsOne(outcomes);
   return answer.status < 400
     ? { status: answer.status, headers: JSON_HEADERS, body: answer.body }
     : refusalOf(answer, outcomes, request);
@@ -367,6 +371,11 @@ function refusalOf({ status, body, isRetriable }: ProduceAnswer, outcomes: Recor
     ...(isRetriable ? { "retry-after": String(RETRY_AFTER_S) } : {}),
   };
   return { status, headers, body: `${members},${body.slice(1)}` };
+}
+
+function refusedAsOne(outcomes: RecordOutcomes): RequestError {
+  const [first] = outcomes.failures();
+  return new RequestError("ATOMIC_NOT_POSSIBLE", `the records cannot be stored as one: ${first?.message}`);
 }
 
 function notTogether(): RequestError {

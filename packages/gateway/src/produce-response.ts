@@ -1,5 +1,6 @@
 /** The answer to a produce request: its status, and its JSON written piece by piece, as a body may hold thousands of records. */
 
+import { DeliveryError, DeliveryTimeoutError } from "@millrace/client";
 import { errorByCode, KafkaError } from "@millrace/protocol";
 import type { ProduceSettings } from "./produce-settings.ts";
 import { type Failure, offsetAt, type RecordOutcomes, timestampAt } from "./record-outcomes.ts";
@@ -91,7 +92,7 @@ export function failedEntry(failure: Failure, records: ScannedRecords, slot: num
   const isOnItsWay = failure instanceof KafkaError;
   const message = isOnItsWay ? `append to topic: ${failure.message}` : failure.message;
   const entry = {
-    partition: records.partitionOf(slot) ?? -1,
+    partition: records.partitionOf(slot) ?? partitionOf(failure) ?? -1,
     offset: -1,
     error: `record ${index}: ${message}`,
     code: failure.code,
@@ -102,6 +103,11 @@ export function failedEntry(failure: Failure, records: ScannedRecords, slot: num
   const json = JSON.stringify(entry);
   const id = records.idOf(slot);
   return id === null ? json : `${json.slice(0, -1)},"id":${id}}`;
+}
+
+/** Of a failure that came once it was clear where the record goes. */
+function partitionOf(failure: Failure): number | null {
+  return failure instanceof DeliveryError || failure instanceof DeliveryTimeoutError ? failure.partition : null;
 }
 
 /** Codes by which a record fails for what it is: it will fail again, and others beside it need not. */

@@ -66,6 +66,29 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       };
     }
 
+    test("a record that the broker refuses fails alone: others share its request, and other requests its batch", async () => {
+      const topic = uniqueTopic("refused");
+      const config = { "cleanup.policy": "compact" };
+      await call("POST", "/api/topics", JSON.stringify({ name: topic, partitions: 1, config }));
+
+      const mixed = await produce(topic, '{"records":[{"key":1,"value":1},{"value":2,"id":7},{"key":3,"value":3}]}');
+      const good = Array.from({ length: 20 }, (_, key) => `{"records":[{"key":${key},"value":"good"}]}`);
+      const crowd = [...good.slice(0, 10), '{"records":[{"value":"no key"}]}', ...good.slice(10)];
+      const answers = await Promise.all(crowd.map((body) => produce(topic, body)));
+
+      const [first, refused, third] = mixed.json.offsets;
+      assert.deepEqual([first.offset, third.offset, mixed.json.failed], [0, 1, 1]);
+      assert.deepEqual(
+        [refused.partition, refused.offset, refused.code, refused.retriable, refused.persisted, refused.id],
+        [0, -1, "INVALID_RECORD", false, "no", 7],
+      );
+      assert.equal(answers.filter(({ json }) => json.offsets[0].offset >= 0).length, 20);
+      const all = '{"records":[{"key":1,"value":1},{"value":2}]}';
+      const { status, json } = await produce(topic, all, "?atomic=true");
+      assert.deepEqual([status, json.code], [422, "ATOMIC_NOT_POSSIBLE"]);
+      assert.equal((await readAll(topic, 22)).length, 22);
+    });
+
     test("one record is answered with its partition, offset and timestamp", async () => {
       const topic = await createTopic("single");
 

@@ -54,6 +54,8 @@ export class ScriptedLog {
   readonly requests: (readonly { readonly partition: string; readonly recordCount: number }[])[] = [];
   /** Batches with more bytes are refused with MESSAGE_TOO_LARGE. */
   maxBatchBytes = Number.POSITIVE_INFINITY;
+  /** A batch with such records is refused with INVALID_RECORD, which names them (KIP-467). */
+  isRefused: (record: DecodedRecord) => boolean = () => false;
 
   /** Answers Produce and InitProducerId of this broker from this log. Several brokers may share it. */
   serve(broker: ScriptedBroker): this {
@@ -117,6 +119,8 @@ export class ScriptedLog {
           const { leaderId, leaderEpoch } = fault;
           return { ...answer(index, "NOT_LEADER_OR_FOLLOWER", -1n), currentLeader: { leaderId, leaderEpoch } };
         }
+        const recordErrors = records === null ? [] : this.#refusedRecords(records);
+        if (recordErrors.length > 0) return { ...answer(index, "INVALID_RECORD", -1n), recordErrors };
         const taken = records === null ? refused("INVALID_RECORD") : this.#append(`${topic.name}-${index}`, records);
         const code = fault.kind === "takeAndFail" ? fault.code : taken.code;
         return answer(index, code, taken.baseOffset);
@@ -130,6 +134,12 @@ export class ScriptedLog {
     const nodeEndpoints =
       fault.kind === "moved" ? [{ nodeId: fault.leaderId, host: fault.host, port: fault.port }] : [];
     return { responses, nodeEndpoints };
+  }
+
+  #refusedRecords(batch: Buffer) {
+    return readRecords(batch).flatMap((record, batchIndex) =>
+      this.isRefused(record) ? [{ batchIndex, batchIndexErrorMessage: `${record.value} is not wanted` }] : [],
+    );
   }
 
   #append(partition: string, batch: Buffer): { readonly code: ErrorCode; readonly baseOffset: bigint } {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { createDeferred, MemoryFileSystem } from "@millrace/base";
+import { createDeferred, DAY_MS, MemoryFileSystem } from "@millrace/base";
 import {
   createTopicsApi,
   errorByNumber,
@@ -120,6 +120,36 @@ test("the retry of an idempotent batch is answered with the offset it already ha
   assert.equal(first?.error, "NONE");
   assert.deepEqual(retry, first);
   assert.equal(outOfOrder?.error, "OUT_OF_ORDER_SEQUENCE_NUMBER");
+});
+
+test("the records for which a batch is refused are named by their places", async () => {
+  const configs = [{ name: "cleanup.policy", value: "compact" }];
+  const topics = [{ name: "compacted", numPartitions: 1, replicationFactor: 1, assignments: [], configs }];
+  await client.request(createTopicsApi, 7, { topics });
+  const refusedPlaces = async (batch: Buffer) => {
+    const topicData = [{ name: "compacted", partitionData: [{ index: 0, records: [batch] }] }];
+    const request = { transactionalId: null, acks: -1, timeoutMs: 1000, topicData };
+    const { responses } = await client.request(produceApi, VERSION, request);
+    const [partition] = responses[0]?.partitionResponses ?? [];
+    return {
+      error: errorByNumber(partition?.errorCode ?? 0).code,
+      places: partition?.recordErrors.map(({ batchIndex }) => batchIndex),
+    };
+  };
+  const key = Buffer.from("k");
+  const value = "v";
+  const keyless = recordBatch([{ key, value }, { value }, { key, value }, { value }], { baseOffset: 0n });
+  const timestamp = Date.now() + 365 * DAY_MS;
+  const ahead = recordBatch(
+    [
+      { key, value },
+      { key, value, timestamp },
+    ],
+    { baseOffset: 0n },
+  );
+
+  assert.deepEqual(await refusedPlaces(keyless), { error: "INVALID_RECORD", places: [1, 3] });
+  assert.deepEqual(await refusedPlaces(ahead), { error: "INVALID_TIMESTAMP", places: [1] });
 });
 
 const damaged = batchOf("x");

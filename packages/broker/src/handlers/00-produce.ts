@@ -30,6 +30,7 @@ import {
   type RequestOf,
   selectPartitions,
 } from "../handler.ts";
+import { RefusedRecordsError } from "../log/batch-validation.ts";
 import type { AppendResult, PartitionLog } from "../log/partition-log.ts";
 import type { Topic } from "../topic.ts";
 
@@ -167,7 +168,10 @@ async function settle(name: string, appended: Appended, context: RequestContext)
     };
   } catch (error) {
     const errorCode = errorNumberOf(error, `produce to ${name}-${index}`, context.broker.logger);
-    return { index, errorCode, baseOffset: -1n, errorMessage: errorMessageOf(error) };
+    const errorMessage = errorMessageOf(error);
+    const refusedIndexes = error instanceof RefusedRecordsError ? error.indexes : [];
+    const recordErrors = refusedIndexes.map((batchIndex) => ({ batchIndex, batchIndexErrorMessage: errorMessage }));
+    return { index, errorCode, baseOffset: -1n, recordErrors, errorMessage };
   }
 }
 

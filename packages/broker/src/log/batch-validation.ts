@@ -6,6 +6,7 @@ import {
   BATCH_MAGIC,
   BATCH_PREFIX_BYTES,
   type BatchHeader,
+  type DecodedRecord,
   type ErrorCode,
   isBatchCrcValid,
   KafkaError,
@@ -17,6 +18,17 @@ import type { LogSettings } from "./log-settings.ts";
 
 /** A record of nothing: a byte each for its size, attributes, time, offset, and the sizes of key, value and headers. */
 const RECORD_MIN_BYTES = 7;
+
+/** Why a batch was refused for some of its records, which are named by their places in it (KIP-467). */
+export class RefusedRecordsError extends KafkaError {
+  override readonly name = "RefusedRecordsError";
+  readonly indexes: readonly number[];
+
+  constructor(code: ErrorCode, message: string, indexes: readonly number[]) {
+    super(code, message);
+    this.indexes = indexes;
+  }
+}
 
 /** Who writes: a client over the wire, or the broker itself, which may write control batches and continue offsets. */
 export type AppendOrigin = "client" | "coordinator";
@@ -56,7 +68,7 @@ export function validateBatch(
     throw invalid("CORRUPT_MESSAGE", where, "the batch's checksum is not that of its bytes");
   }
   checkFields(header, origin, where);
-  if (settings.messageTimestampType === "CreateTime") checkTimestamps(header, settings, nowMs, where);
+  if (settings.messageTimestampType === "CreateTime") checkTimestamps(batch, header, settings, nowMs, where);
   if (settings.cleanupPolicy !== "delete" && !header.isControl) checkKeys(batch, where);
   return header;
 }
@@ -109,39 +121,48 @@ function checkFields(header: BatchHeader, origin: AppendOrigin, where: string): 
   }
 }
 
-function checkTimestamps(header: BatchHeader, settings: LogSettings, nowMs: number, where: string): void {
+function checkTimestamps(
+  batch: Buffer,
+  header: BatchHeader,
+  settings: LogSettings,
+  nowMs: number,
+  where: string,
+): void {
   const { messageTimestampAfterMaxMs, messageTimestampBeforeMaxMs } = settings;
-  if (messageTimestampAfterMaxMs >= 0 && Number(header.maxTimestamp) > nowMs + messageTimestampAfterMaxMs) {
-    throw invalid(
+  const latestMs = messageTimestampAfterMaxMs >= 0 ? nowMs + messageTimestampAfterMaxMs : Number.POSITIVE_INFINITY;
+  const earliestMs = messageTimestampBeforeMaxMs >= 0 ? nowMs - messageTimestampBeforeMaxMs : Number.NEGATIVE_INFINITY;
+  const isAhead = (timestamp: bigint) => Number(timestamp) > latestMs;
+  const isBehind = (timestamp: bigint) => timestamp >= 0n && Number(timestamp) < earliestMs;
+  if (isAhead(header.maxTimestamp)) {
+    throw new RefusedRecordsError(
       "INVALID_TIMESTAMP",
-      where,
-      `timestamp ${header.maxTimestamp} is more than ${messageTimestampAfterMaxMs} ms ahead of the broker's ${nowMs}`,
+      `${where}: timestamp ${header.maxTimestamp} is more than ${messageTimestampAfterMaxMs} ms ahead of the broker's ${nowMs}`,
+      indexesWhere(batch, where, ({ timestamp }) => isAhead(timestamp) || isBehind(timestamp)),
     );
   }
-  if (
-    messageTimestampBeforeMaxMs >= 0 &&
-    header.baseTimestamp >= 0n &&
-    Number(header.baseTimestamp) < nowMs - messageTimestampBeforeMaxMs
-  ) {
-    throw invalid(
+  if (isBehind(header.baseTimestamp)) {
+    throw new RefusedRecordsError(
       "INVALID_TIMESTAMP",
-      where,
-      `timestamp ${header.baseTimestamp} is more than ${messageTimestampBeforeMaxMs} ms behind the broker's ${nowMs}`,
+      `${where}: timestamp ${header.baseTimestamp} is more than ${messageTimestampBeforeMaxMs} ms behind the broker's ${nowMs}`,
+      indexesWhere(batch, where, ({ timestamp }) => isBehind(timestamp)),
     );
   }
 }
 
 /** Compaction keeps the last record of each key: a record without one could never go. */
 function checkKeys(batch: Buffer, where: string): void {
-  let records: ReturnType<typeof readRecords>;
+  const indexes = indexesWhere(batch, where, ({ key }) => key === null);
+  if (indexes.length === 0) return;
+  const message = `${where}: every record of a compacted topic needs a key`;
+  throw new RefusedRecordsError("INVALID_RECORD", message, indexes);
+}
+
+function indexesWhere(batch: Buffer, where: string, isRefused: (record: DecodedRecord) => boolean): number[] {
   try {
-    records = readRecords(batch);
+    return readRecords(batch).flatMap((record, index) => (isRefused(record) ? [index] : []));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new KafkaError("INVALID_RECORD", `${where}: ${reason}`, { cause });
-  }
-  if (records.some((record) => record.key === null)) {
-    throw invalid("INVALID_RECORD", where, "every record of a compacted topic needs a key");
   }
 }
 

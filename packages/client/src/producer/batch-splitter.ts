@@ -1,4 +1,4 @@
-/** Encodes sealed records again: in smaller batches where a broker finds one too large, or without those taken back. */
+/** Encodes sealed records again: in smaller batches where a broker finds one too large, or without those taken back or refused. */
 
 import { assert } from "@millrace/base";
 import {
@@ -52,6 +52,31 @@ export function withoutWithdrawn(batch: MessageBatch): MessageBatch | null {
   const rest = kept.length === 0 ? null : partOf(batch, kept, indexes, compression);
   batch.replaceBy(rest === null ? [] : [rest]);
   return rest;
+}
+
+/**
+ * The records that a broker refused, and the others: a batch each, in their order.
+ *
+ * refusedIndexes: places in the batch, some of them but not all. Neither part is stamped: the broker took none of the
+ * sequences, and those of the others have moved up.
+ */
+export function withoutRefused(
+  batch: MessageBatch,
+  refusedIndexes: ReadonlySet<number>,
+): { readonly refused: MessageBatch; readonly rest: MessageBatch } {
+  assert(batch.payload !== null, "a broker refuses what it was sent");
+  const { compression } = readBatchHeader(batch.payload);
+  const records = readRecords(batch.payload);
+  const partWhere = (isRefused: boolean) => {
+    const indexes = Array.from(records.keys()).filter((index) => refusedIndexes.has(index) === isRefused);
+    const picked = records.filter((_, index) => refusedIndexes.has(index) === isRefused);
+    const part = partOf(batch, picked, indexes, compression);
+    part.attemptCount = batch.attemptCount;
+    return part;
+  };
+  const parts = { refused: partWhere(true), rest: partWhere(false) };
+  batch.replaceBy([parts.refused, parts.rest]);
+  return parts;
 }
 
 function* cut(records: readonly DecodedRecord[], limitBytes: number): Iterable<DecodedRecord[]> {

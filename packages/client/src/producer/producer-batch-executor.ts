@@ -6,7 +6,7 @@ import type { Cluster } from "../cluster/cluster.ts";
 import type { Connection } from "../cluster/connection.ts";
 import { DeliveryError, DeliveryTimeoutError, toKafkaError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
-import { splitBatch, withoutWithdrawn } from "./batch-splitter.ts";
+import { splitBatch, withoutRefused, withoutWithdrawn } from "./batch-splitter.ts";
 import { CircuitBreaker, type CircuitBreakerConfig } from "./circuit-breaker.ts";
 import type { ProducerEvents } from "./diagnostics.ts";
 import type { MessageBatch } from "./message-batch.ts";
@@ -73,6 +73,8 @@ interface BatchInRequest {
 
 type ProduceTopicResponses = ReturnType<typeof produceApi.response.decode>["responses"];
 type ProducePartitionResponse = ProduceTopicResponses[number]["partitionResponses"][number];
+/** Which records of a batch are why it was refused, by their places (KIP-467). */
+type RecordErrors = ProducePartitionResponse["recordErrors"];
 
 /**
  * There is one pump. Whatever might let a batch leave, a record, an answer, a connection, new metadata, lists the queue
@@ -432,7 +434,27 @@ export class ProducerBatchExecutor {
         batch.isOutcomeUnknown &&= batch.attemptCount > 1;
     }
     if (entry.refreshMetadata) this.#parts.cluster.metadata.requestRefresh();
-    this.#failed(queue, batch, error, answer.recordErrors);
+    if (error.retriable) this.#retryOrGiveUp(queue, batch, error);
+    else this.#refused(queue, batch, error, answer.recordErrors);
+  }
+
+  /** The records that the broker names fail; the others, in whose batch they happened to be, go again without them. */
+  #refused(queue: PartitionQueue, batch: MessageBatch, error: BrokerError, recordErrors: RecordErrors): void {
+    const errorsByIndex = new Map(recordErrors.map((recordError) => [recordError.batchIndex, recordError]));
+    const isInPart = errorsByIndex.size > 0 && errorsByIndex.size < batch.recordCount;
+    if (!isInPart || batch.isWhole || batch.isSettled) {
+      this.#giveUp(queue, batch, error, recordErrors);
+      return;
+    }
+    queue.landed(batch);
+    if (batch.stamp !== null && queue.sequence.owns(batch.stamp)) queue.sequence.giveUp();
+    const { refused, rest } = withoutRefused(batch, new Set(errorsByIndex.keys()));
+    queue.retryLater(rest);
+    this.#parts.counters.batchRetried(rest, error);
+    this.#parts.events.batchRetried(rest, error);
+    const inOrder = [...errorsByIndex.values()].sort((one, other) => one.batchIndex - other.batchIndex);
+    const moved = inOrder.map((recordError, batchIndex) => ({ ...recordError, batchIndex }));
+    this.#giveUp(queue, refused, error, moved);
   }
 
   #acknowledged(
@@ -480,14 +502,9 @@ export class ProducerBatchExecutor {
     this.#retryOrGiveUp(queue, batch, error);
   }
 
-  #failed(
-    queue: PartitionQueue,
-    batch: MessageBatch,
-    error: KafkaError,
-    recordErrors: ProducePartitionResponse["recordErrors"] = [],
-  ): void {
+  #failed(queue: PartitionQueue, batch: MessageBatch, error: KafkaError): void {
     if (error.retriable) this.#retryOrGiveUp(queue, batch, error);
-    else this.#giveUp(queue, batch, error, recordErrors);
+    else this.#giveUp(queue, batch, error);
   }
 
   #retryOrGiveUp(queue: PartitionQueue, batch: MessageBatch, error: KafkaError): void {
@@ -522,12 +539,7 @@ export class ProducerBatchExecutor {
     this.#timers.add(timer);
   }
 
-  #giveUp(
-    queue: PartitionQueue,
-    batch: MessageBatch,
-    error: KafkaError,
-    recordErrors: ProducePartitionResponse["recordErrors"] = [],
-  ): void {
+  #giveUp(queue: PartitionQueue, batch: MessageBatch, error: KafkaError, recordErrors: RecordErrors = []): void {
     const wasInFlight = queue.inFlight.includes(batch);
     queue.landed(batch);
     if (batch.stamp !== null && queue.sequence.owns(batch.stamp)) queue.sequence.giveUp();
@@ -653,7 +665,7 @@ function outcomeError(error: KafkaError, batch: MessageBatch, persisted: "no" | 
   return new DeliveryError(batch, batch.attemptCount, error, persisted);
 }
 
-/** KIP-467: the records that are not named were not looked at, and did nothing wrong. */
+/** The records of an atomic batch that are not named did nothing wrong. */
 function rejectedWithOthers(batch: MessageBatch, error: KafkaError): KafkaError {
   const message = `record for ${batch.topic}-${batch.partition} was in one batch with a record that was refused; it may be sent again`;
   return new KafkaError(error.code, message, { cause: error, retriable: true });

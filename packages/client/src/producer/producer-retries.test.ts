@@ -10,6 +10,7 @@ import {
 } from "@millrace/protocol";
 import { type Fault, ScriptedBroker } from "@millrace/testing";
 import { DeliveryError } from "../errors.ts";
+import type { ProducerConfig } from "./options.ts";
 import {
   assertFailure,
   broker,
@@ -408,32 +409,33 @@ test("a topic that was deleted is created again by what is sent to it, after a t
   assert.ok(clock.nowMs() - startMs > 5_000 && clock.nowMs() - startMs < 60_000, `${clock.nowMs() - startMs} ms`);
 });
 
-test("a batch with a refused record: that record is told its own error, the others that they may be sent again", async () => {
+for (const config of [{}, { enableIdempotence: false }, { compressionType: "gzip" }] satisfies ProducerConfig[]) {
+  test(`a record that the broker refuses fails alone, and those around it are written in order: ${JSON.stringify(config)}`, async () => {
+    await warm(config);
+    log.isRefused = ({ value }) => value?.toString().startsWith("bad") === true;
+
+    const sent = sendAll(6, (index) => (index % 3 === 1 ? `bad${index}` : `v${index}`));
+    await clock.advance(0);
+    const behind = sendAll(2, (index) => `behind${index}`);
+    const results = await soon(Promise.allSettled([...sent, ...behind]));
+
+    assert.deepEqual(
+      results.map(({ status }) => status === "fulfilled"),
+      [true, false, true, true, false, true, true, true],
+    );
+    const refused = await failureOf(sent[4] ?? Promise.resolve());
+    assert.match(refused.message, /bad4 is not wanted/);
+    assert.deepEqual([refused.code, refused.retriable, refused.persisted], ["INVALID_RECORD", false, "no"]);
+    assert.deepEqual(log.values("orders-0"), ["first", "v0", "v2", "v3", "v5", "behind0", "behind1"]);
+  });
+}
+
+test("a batch of nothing but refused records is not sent again", async () => {
   await warm();
-  broker.on(produceApi, (request) => ({
-    responses: request.topicData.map(({ name }) => ({
-      name,
-      partitionResponses: [
-        {
-          index: 0,
-          errorCode: errorByCode("INVALID_RECORD").number,
-          baseOffset: -1n,
-          recordErrors: [{ batchIndex: 1, batchIndexErrorMessage: "it has no key" }],
-          errorMessage: "one of the records was refused",
-        },
-      ],
-    })),
-  }));
+  log.isRefused = ({ value }) => value?.toString() !== "first";
 
-  const [first, second, third] = sendAll(3);
-  assert.ok(first !== undefined && second !== undefined && third !== undefined);
-  const refused = await failureOf(second);
-  const others = [await failureOf(first), await failureOf(third)];
+  const sent = sendAll(3);
 
-  assert.match(refused.message, /it has no key/);
-  assert.deepEqual([refused.code, refused.retriable, refused.attempts], ["INVALID_RECORD", false, 1]);
-  for (const other of others) {
-    assert.match(other.message, /may be sent again/);
-    assert.deepEqual([other.code, other.retriable, other.attempts], ["INVALID_RECORD", true, 1]);
-  }
+  for (const promise of sent) await assertFailure(promise, "INVALID_RECORD", "no");
+  assert.equal(log.requests.length, 2);
 });
