@@ -3,7 +3,6 @@
 import {
   type Address,
   assert,
-  BoundedQueue,
   type ByteStream,
   type Clock,
   formatAddress,
@@ -15,19 +14,17 @@ import {
 import {
   type Api,
   apiVersionsApi,
-  BrokerError,
-  decodeResponseBody,
   encodeRequest,
-  errorByCode,
   FrameSplitter,
   KafkaError,
-  Reader,
   saslHandshakeApi,
-  type VersionRange,
 } from "@millrace/protocol";
 import { ClosedError, NetworkError } from "../errors.ts";
-import { softwareName, softwareVersion } from "../software.ts";
-import { authenticate, SASL_HANDSHAKE_VERSION, type SaslOptions } from "./sasl.ts";
+import { BrokerVersions, type VersionedSend } from "./broker-versions.ts";
+import { abandoned, connectionFailed, connectionLost, foreignProtocol, malformed } from "./connection-errors.ts";
+import { decodeAnswer, type OverdueRequests, PendingRequests } from "./pending-requests.ts";
+import { authenticate, SASL_HANDSHAKE_VERSION, type SaslOptions, type SaslSession } from "./sasl.ts";
+import { SessionRenewal } from "./session-renewal.ts";
 
 export interface ConnectionOptions {
   readonly network: Network;
@@ -66,33 +63,13 @@ export interface OneWayRequestOptions {
   readonly expectsResponse: false;
 }
 
-/** A request on the wire whose answer has not come. Methods, not functions: each resolves with a type of its own. */
-interface PendingRequest {
-  readonly correlationId: number;
-  readonly api: Api<unknown, unknown, unknown, unknown>;
-  readonly version: number;
-  readonly deadlineMs: number;
-  resolve(response: unknown): void;
-  reject(error: KafkaError): void;
-}
-
-/** A request that waits for the session to be renewed. */
-interface HeldRequest {
-  send(): void;
-  reject(error: KafkaError): void;
-}
-
 const DEFAULT_MAX_PENDING_REQUESTS = 1000;
 const CORRELATION_ID_LIMIT = 2 ** 31;
-const CORRELATION_ID_BYTES = 4;
-/** A session is renewed when a part of its lifetime has passed that lies between these; as in Kafka's own client. */
-const RENEW_FROM = 0.85;
-const RENEW_UNTIL = 0.95;
 
 /**
- * A broker answers the requests of one connection in order, so a queue is all that is needed to match them; the
- * correlation id only proves that both sides still agree. After a timeout they might not, which is why the socket is
- * closed then: an answer that comes late must never be taken for the answer to something else.
+ * Answers are matched to requests by their order (`PendingRequests`). After a timeout both sides might not agree on it any
+ * more, which is why the socket is closed then: an answer that comes late must never be taken for the answer to something
+ * else.
  *
  *     new ── open() ──► opening ──► open ──► closed
  *                          └──────────────────►
@@ -101,30 +78,32 @@ export class Connection {
   readonly address: Address;
   readonly #options: ConnectionOptions;
   readonly #remote: string;
-  readonly #pending: BoundedQueue<PendingRequest>;
+  readonly #pending: PendingRequests;
+  readonly #sasl: SaslCredentials | null;
+  readonly #renewal: SessionRenewal | null;
   readonly #closeListeners = new Set<(error: KafkaError) => void>();
   #state: "new" | "opening" | "open" | "closed" = "new";
   #closeReason: KafkaError | null = null;
   #stream: ByteStream | null = null;
-  #versions: ReadonlyMap<number, VersionRange> = new Map();
+  #versions: BrokerVersions;
   #nextCorrelationId = 0;
   #lastUsedMs = 0;
-  #timer: Timer | null = null;
-  #timerDueMs = Number.POSITIVE_INFINITY;
+  #idleTimer: Timer | null = null;
   /** One-way requests that were written while the stream asked to wait. */
   #drainWaiters: { resolve(): void; reject(error: KafkaError): void }[] = [];
   #isClosingWhenIdle = false;
   /** Since it was opened. */
   #hasAnswered = false;
-  #renewTimer: Timer | null = null;
-  /** Requests that came while the session is renewed; null while it is not. */
-  #held: HeldRequest[] | null = null;
 
   constructor(options: ConnectionOptions) {
+    const { address, clock, maxPendingRequests = DEFAULT_MAX_PENDING_REQUESTS } = options;
     this.#options = options;
-    this.address = options.address;
-    this.#remote = formatAddress(options.address);
-    this.#pending = new BoundedQueue(options.maxPendingRequests ?? DEFAULT_MAX_PENDING_REQUESTS);
+    this.address = address;
+    this.#remote = formatAddress(address);
+    this.#versions = new BrokerVersions(this.#remote);
+    this.#pending = new PendingRequests(maxPendingRequests, clock, (overdue) => this.#timeOut(overdue));
+    this.#sasl = options.sasl ?? null;
+    this.#renewal = this.#sasl === null ? null : this.#renewalOf(this.#sasl);
   }
 
   get isOpen(): boolean {
@@ -156,8 +135,8 @@ export class Connection {
       if (this.#closeReason !== null) throw this.#closeReason;
       this.#state = "open";
       this.#lastUsedMs = clock.nowMs();
-      this.#armIdle();
-      this.#renewBefore(sessionLifetimeMs);
+      this.#watchIdle();
+      this.#renewal?.scheduleWithin(sessionLifetimeMs);
     } catch (error) {
       const reason = this.#closeReason ?? connectionFailed(error, this.#remote);
       this.close(reason);
@@ -167,25 +146,9 @@ export class Connection {
     }
   }
 
-  /** True if broker and client have a version of this API in common. */
-  supports(api: { readonly key: number; readonly versions: VersionRange }): boolean {
-    const offered = this.#versions.get(api.key);
-    return offered !== undefined && offered.max >= api.versions.min && offered.min <= api.versions.max;
-  }
-
-  /** The highest version in common, up to maxVersion. Throws KafkaError (UNSUPPORTED_VERSION) if there is none. */
-  versionOf(
-    api: { readonly key: number; readonly name: string; readonly versions: VersionRange },
-    maxVersion = api.versions.max,
-  ): number {
-    const offered = this.#versions.get(api.key);
-    const version = Math.min(api.versions.max, maxVersion, offered?.max ?? -1);
-    if (offered !== undefined && version >= offered.min && version >= api.versions.min) return version;
-    const theirs = offered === undefined ? "none" : `${offered.min} to ${offered.max}`;
-    throw new KafkaError(
-      "UNSUPPORTED_VERSION",
-      `${this.#remote}: ${api.name}: broker speaks version ${theirs}, client ${api.versions.min} to ${Math.min(api.versions.max, maxVersion)}`,
-    );
+  /** The highest version that both sides speak, up to maxVersion. Throws KafkaError (UNSUPPORTED_VERSION) if there is none. */
+  versionOf(api: Pick<Api, "key" | "name" | "versions">, maxVersion?: number): number {
+    return this.#versions.versionOf(api, maxVersion);
   }
 
   /**
@@ -212,8 +175,10 @@ export class Connection {
     options: RequestOptions | OneWayRequestOptions = {},
   ): Promise<Response | undefined> {
     if (this.#state !== "open") return Promise.reject(this.#notOpenError(api.name));
-    if (this.#held !== null) return this.#hold(this.#held, api, body, options);
-    return this.#dispatch(api, body, options);
+    const renewal = this.#renewal;
+    if (renewal === null || !renewal.isRunning) return this.#dispatch(api, body, options);
+    if (renewal.heldCount >= this.#pending.limit) return Promise.reject(this.#tooManyPending(api.name));
+    return renewal.hold(() => this.#dispatch(api, body, options));
   }
 
   /** Calls back once when the connection closes, whoever closed it; at once if it has. Returns what ends that. */
@@ -228,11 +193,9 @@ export class Connection {
     if (this.#closeReason !== null) return;
     this.#closeReason = error;
     this.#state = "closed";
-    this.#timer?.cancel();
-    this.#timer = null;
-    this.#renewTimer?.cancel();
-    for (const request of this.#held ?? []) request.reject(this.#notOpenError("request"));
-    this.#held = null;
+    this.#idleTimer?.cancel();
+    this.#pending.close();
+    this.#renewal?.close(this.#notOpenError("request"));
     this.#dropStream(error);
     for (const listener of this.#closeListeners) listener(error);
     this.#closeListeners.clear();
@@ -276,8 +239,7 @@ export class Connection {
     });
   }
 
-  /** The versions that the broker offers, by API key. */
-  async #negotiate(): Promise<ReadonlyMap<number, VersionRange>> {
+  async #negotiate(): Promise<BrokerVersions> {
     try {
       return await this.#askVersions(apiVersionsApi.versions.max);
     } catch (error) {
@@ -290,57 +252,35 @@ export class Connection {
     }
   }
 
-  async #askVersions(version: number): Promise<ReadonlyMap<number, VersionRange>> {
-    const body = { clientSoftwareName: softwareName, clientSoftwareVersion: softwareVersion };
-    const response = await this.#send(apiVersionsApi, version, body, this.#options.connectTimeoutMs);
-    if (response.errorCode === UNSUPPORTED_VERSION && version > 0) {
-      // KIP-511: the answer names what the broker can read. It must be lower, or we would ask for ever.
-      const offered = response.apiKeys.find((entry) => entry.apiKey === apiVersionsApi.key)?.maxVersion ?? 0;
-      return this.#askVersions(Math.max(0, Math.min(offered, version - 1)));
-    }
-    if (response.errorCode !== 0) throw BrokerError.fromNumber(response.errorCode, `ApiVersions of ${this.#remote}`);
-    return new Map(response.apiKeys.map((entry) => [entry.apiKey, { min: entry.minVersion, max: entry.maxVersion }]));
+  #askVersions(version: number): Promise<BrokerVersions> {
+    const { connectTimeoutMs } = this.#options;
+    const send: VersionedSend = (api, inVersion, body) => this.#send(api, inVersion, body, connectTimeoutMs);
+    return BrokerVersions.ask(this.#remote, send, version);
   }
 
   /** Gives the lifetime of the session in milliseconds; 0: no end. */
   async #authenticate(): Promise<number> {
-    const { sasl, connectTimeoutMs } = this.#options;
-    if (sasl === undefined || sasl === null) return 0;
-    return authenticate(
-      {
-        broker: this.#remote,
-        random: sasl.random,
-        request: (api, body) => {
-          const isHandshake = api.key === saslHandshakeApi.key;
-          const version = this.versionOf(api, isHandshake ? SASL_HANDSHAKE_VERSION : undefined);
-          return this.#send(api, version, body, connectTimeoutMs);
-        },
+    const sasl = this.#sasl;
+    if (sasl === null) return 0;
+    const session: SaslSession = {
+      broker: this.#remote,
+      random: sasl.random,
+      request: (api, body) => {
+        const isHandshake = api.key === saslHandshakeApi.key;
+        const version = this.versionOf(api, isHandshake ? SASL_HANDSHAKE_VERSION : undefined);
+        return this.#send(api, version, body, this.#options.connectTimeoutMs);
       },
-      sasl.options,
-    );
+    };
+    return authenticate(session, sasl.options);
   }
 
-  /** Authenticates again before the broker would cut us off (KIP-368). */
-  #renewBefore(sessionLifetimeMs: number): void {
-    const { sasl, clock } = this.#options;
-    if (sessionLifetimeMs <= 0 || sasl === undefined || sasl === null) return;
-    const part = RENEW_FROM + (RENEW_UNTIL - RENEW_FROM) * sasl.random.float();
-    this.#renewTimer = clock.schedule(sessionLifetimeMs * part, () => void this.#renew(), { background: true });
-  }
-
-  /** A broker takes nothing but the exchange while it runs: other requests wait. What is in flight is answered first. */
-  async #renew(): Promise<void> {
-    if (this.#state !== "open") return;
-    this.#held = [];
-    try {
-      this.#renewBefore(await this.#authenticate());
-    } catch (error) {
-      this.close(connectionFailed(error, this.#remote));
-      return;
-    }
-    const held = this.#held ?? [];
-    this.#held = null;
-    for (const request of held) request.send();
+  #renewalOf({ random }: SaslCredentials): SessionRenewal {
+    return new SessionRenewal({
+      clock: this.#options.clock,
+      random,
+      authenticate: () => this.#authenticate(),
+      onFailed: (error) => this.close(connectionFailed(error, this.#remote)),
+    });
   }
 
   #dispatch<Request, RequestInput, Response, ResponseInput>(
@@ -357,18 +297,6 @@ export class Connection {
     }
   }
 
-  #hold<Request, RequestInput, Response, ResponseInput>(
-    held: HeldRequest[],
-    api: Api<Request, RequestInput, Response, ResponseInput>,
-    body: RequestInput,
-    options: RequestOptions | OneWayRequestOptions,
-  ): Promise<Response | undefined> {
-    if (held.length >= this.#pending.limit) return Promise.reject(this.#tooManyPending(api.name));
-    return new Promise((resolve, reject) => {
-      held.push({ send: () => this.#dispatch(api, body, options).then(resolve, reject), reject });
-    });
-  }
-
   #send<Request, RequestInput, Response, ResponseInput>(
     api: Api<Request, RequestInput, Response, ResponseInput>,
     version: number,
@@ -382,11 +310,9 @@ export class Connection {
       const correlationId = this.#takeCorrelationId();
       const frame = encodeRequest(api, version, { correlationId, clientId: this.#options.clientId }, body);
       const nowMs = this.#options.clock.nowMs();
-      const deadlineMs = nowMs + timeoutMs;
       this.#lastUsedMs = nowMs;
-      this.#pending.push({ correlationId, api, version, deadlineMs, resolve, reject });
+      this.#pending.push({ correlationId, api, version, deadlineMs: nowMs + timeoutMs, resolve, reject }, nowMs);
       stream.write(frame);
-      if (deadlineMs < this.#timerDueMs) this.#arm(deadlineMs, nowMs);
     });
   }
 
@@ -420,14 +346,9 @@ export class Connection {
     }
     let response: unknown;
     try {
-      const reader = new Reader(frame);
-      const correlationId = reader.int32();
-      if (correlationId !== request.correlationId) {
-        throw new Error(`answer to request ${correlationId}; expected the one to ${request.correlationId}`);
-      }
-      response = decodeResponseBody(request.api, versionOfAnswer(request, frame), reader);
+      response = decodeAnswer(request, frame);
     } catch (error) {
-      request.reject(malformed(error, this.#remote, request));
+      request.reject(malformed(error, this.#remote, `${request.api.name} v${request.version} answer`));
       this.#failMalformed(error);
       return;
     }
@@ -444,11 +365,7 @@ export class Connection {
 
   #onStreamClosed(cause: Error | null): void {
     const hint = this.#isSilentRefusal() ? "; perhaps it asks for SASL" : "";
-    const detail = cause === null ? `the broker closed the connection${hint}` : `connection lost: ${detailOf(cause)}`;
-    const error = new NetworkError("NETWORK_EXCEPTION", this.#remote, detail, {
-      cause,
-      retriable: !isTlsRefusal(cause),
-    });
+    const error = connectionLost(cause, this.#remote, hint);
     // While opening, one lost stream is not the end: another version may do.
     if (this.#state === "opening") this.#dropStream(error);
     else this.close(error);
@@ -456,12 +373,11 @@ export class Connection {
 
   /** A broker that asks for SASL answers ApiVersions, and closes the connection at the first other request. */
   #isSilentRefusal(): boolean {
-    const hasSasl = this.#options.sasl !== undefined && this.#options.sasl !== null;
-    return this.#state === "open" && !this.#hasAnswered && this.#pending.length > 0 && !hasSasl;
+    return this.#sasl === null && this.#state === "open" && !this.#hasAnswered && this.#pending.length > 0;
   }
 
   #failMalformed(cause: unknown): void {
-    const error = malformed(cause, this.#remote, null);
+    const error = malformed(cause, this.#remote, "answer");
     this.#options.logger.warn({ broker: this.#remote, reason: error.message }, "closing connection: malformed answer");
     this.close(error);
   }
@@ -472,69 +388,35 @@ export class Connection {
     this.#stream = null;
     stream?.destroy();
     for (let request = this.#pending.shift(); request !== undefined; request = this.#pending.shift()) {
-      request.reject(this.#abandoned(`${request.api.name} v${request.version}`, reason));
+      request.reject(abandoned(`${request.api.name} v${request.version}`, this.#remote, reason));
     }
     const waiters = this.#drainWaiters;
     this.#drainWaiters = [];
-    for (const waiter of waiters) waiter.reject(this.#abandoned("one-way request", reason));
+    for (const waiter of waiters) waiter.reject(abandoned("one-way request", this.#remote, reason));
   }
 
-  /** The error of one request that went down with the connection; it may have arrived. */
-  #abandoned(what: string, reason: KafkaError): KafkaError {
-    const options = { cause: reason, persisted: "maybe" } as const;
-    if (reason instanceof ClosedError) return new ClosedError(`${what} to ${this.#remote}`, options);
-    return new NetworkError("NETWORK_EXCEPTION", this.#remote, `${what} not answered: ${reason.message}`, {
-      ...options,
-      retriable: !(reason instanceof NetworkError) || reason.retriable,
-    });
-  }
-
-  /** Arms the one timer for dueMs, if that is sooner than what it is armed for. */
-  #arm(dueMs: number, nowMs: number): void {
-    if (dueMs >= this.#timerDueMs) return;
-    this.#timer?.cancel();
-    this.#timerDueMs = dueMs;
-    // The socket keeps the process alive while an answer is due; the timer need not.
-    this.#timer = this.#options.clock.schedule(dueMs - nowMs, () => this.#onTimer(), { background: true });
-  }
-
-  #armIdle(): void {
+  /** Finds out when it rings for how long nothing was sent, so that requests need not touch it. */
+  #watchIdle(delayMs = this.#options.maxIdleMs): void {
     const { maxIdleMs, clock } = this.#options;
-    if (maxIdleMs !== undefined) this.#arm(this.#lastUsedMs + maxIdleMs, clock.nowMs());
+    if (maxIdleMs === undefined || delayMs === undefined) return;
+    const onTimer = () => {
+      const idleMs = this.#pending.length > 0 ? 0 : clock.nowMs() - this.#lastUsedMs;
+      if (idleMs >= maxIdleMs) this.close(new ClosedError(`connection to ${this.#remote}: idle`));
+      else this.#watchIdle(maxIdleMs - idleMs);
+    };
+    this.#idleTimer = clock.schedule(delayMs, onTimer, { background: true });
   }
 
-  /** Most answers come long before: the timer is set once and finds out when it rings what it has to wait for next. */
-  #onTimer(): void {
-    this.#timerDueMs = Number.POSITIVE_INFINITY;
-    this.#timer = null;
-    const nowMs = this.#options.clock.nowMs();
-    if (this.#pending.length === 0) {
-      const { maxIdleMs } = this.#options;
-      if (maxIdleMs === undefined) return;
-      if (nowMs - this.#lastUsedMs >= maxIdleMs) this.close(new ClosedError(`connection to ${this.#remote}: idle`));
-      else this.#armIdle();
-      return;
-    }
-    let earliestMs = Number.POSITIVE_INFINITY;
-    for (const request of this.#pending) {
-      if (request.deadlineMs <= nowMs) {
-        this.#timeOut(request, nowMs);
-        return;
-      }
-      earliestMs = Math.min(earliestMs, request.deadlineMs);
-    }
-    this.#arm(earliestMs, nowMs);
-  }
-
-  #timeOut(request: PendingRequest, nowMs: number): void {
+  #timeOut(overdue: OverdueRequests): void {
+    const [{ api, version }] = overdue;
     const error = new NetworkError(
       "REQUEST_TIMED_OUT",
       this.#remote,
-      `${request.api.name} v${request.version} not answered in time; ${this.#pending.length} requests were pending`,
+      `${api.name} v${version} not answered in time; ${this.#pending.length} requests were pending`,
       { persisted: "maybe" },
     );
-    this.#options.logger.warn({ broker: this.#remote, api: request.api.name }, "closing connection: request timed out");
-    for (const other of this.#pending) if (other.deadlineMs <= nowMs) other.reject(error);
+    this.#options.logger.warn({ broker: this.#remote, api: api.name }, "closing connection: request timed out");
+    for (const request of overdue) request.reject(error);
     this.close(error);
   }
 
@@ -549,47 +431,4 @@ export class Connection {
     const { limit } = this.#pending;
     return new KafkaError("BUFFER_EXHAUSTED", `${this.#remote}: ${what} refused: ${limit} requests wait for an answer`);
   }
-}
-
-const UNSUPPORTED_VERSION = errorByCode("UNSUPPORTED_VERSION").number;
-
-/** An ApiVersions answer that says "unsupported version" is in version 0, whatever was asked (KIP-511). */
-function versionOfAnswer(request: PendingRequest, frame: Buffer): number {
-  if (request.api.key !== apiVersionsApi.key || frame.length < CORRELATION_ID_BYTES + 2) return request.version;
-  return frame.readInt16BE(CORRELATION_ID_BYTES) === UNSUPPORTED_VERSION ? 0 : request.version;
-}
-
-function malformed(error: unknown, remote: string, request: PendingRequest | null): KafkaError {
-  const what = request === null ? "answer" : `${request.api.name} v${request.version} answer`;
-  const detail = error instanceof Error ? error.message : String(error);
-  return new KafkaError("MALFORMED_MESSAGE", `${remote}: ${what}: ${detail}`, { cause: error, persisted: "maybe" });
-}
-
-function connectionFailed(error: unknown, remote: string): KafkaError {
-  if (error instanceof KafkaError) return error;
-  const detail = error instanceof Error ? detailOf(error) : "closed by the other side";
-  return new NetworkError("CONNECTION_FAILED", remote, detail, { cause: error, retriable: !isTlsRefusal(error) });
-}
-
-/** Certificates that one side does not accept, and a side that does not speak TLS: no retry mends that. */
-function isTlsRefusal(error: unknown): boolean {
-  if (!(error instanceof Error) || !("code" in error)) return false;
-  return /^ERR_(SSL|TLS|OSSL)_|^EPROTO$|CERT|SIGNATURE|^UNABLE_TO_/.test(String(error.code));
-}
-
-/** OpenSSL's messages are a line of numbers and places in its source; its reason is what a person can read. */
-function detailOf(error: Error): string {
-  return "reason" in error && typeof error.reason === "string" ? `TLS: ${error.reason}` : error.message;
-}
-
-const TLS_ALERT = 0x15;
-const TLS_MAJOR_VERSION = 0x03;
-
-/** What answers here instead of a Kafka broker that speaks plain text; null: nobody that can be told. */
-function foreignProtocol(bytes: Buffer): Error | null {
-  if (bytes[0] === TLS_ALERT && bytes[1] === TLS_MAJOR_VERSION) return new Error("the broker speaks TLS here; set ssl");
-  if (bytes.toString("latin1", 0, 5) === "HTTP/") {
-    return new Error("an HTTP server answers here, not a Kafka broker; is the port right?");
-  }
-  return null;
 }
