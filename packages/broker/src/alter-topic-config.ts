@@ -3,8 +3,8 @@
 import { KafkaError } from "@millrace/protocol";
 import { RESOURCE } from "./config-entries.ts";
 import { errorMessageOf, errorNumberOf, NO_ERROR, type RequestContext } from "./handler.ts";
-import type { Topic } from "./topic.ts";
-import { checkTopicConfig } from "./topic-settings.ts";
+import type { Topic } from "./topics/topic.ts";
+import { checkTopicConfig } from "./topics/topic-settings.ts";
 
 interface AlteredResource {
   readonly resourceType: number;

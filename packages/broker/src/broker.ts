@@ -22,7 +22,7 @@ import { OPEN_ACCESS } from "./security/access.ts";
 import { AccessControl } from "./security/access-control.ts";
 import { Security } from "./security/security.ts";
 import { Server } from "./server.ts";
-import { TopicManager } from "./topic-manager.ts";
+import { TopicManager } from "./topics/topic-manager.ts";
 
 /** Where the broker listens inside its own process. Whatever address is connected to there leads to it. */
 const INSIDE: Address = { host: "in-process", port: 1 };

@@ -2,7 +2,7 @@
 
 import type { Option } from "@millrace/base";
 import { brokerOptions, type ResolvedBrokerOptions } from "./options.ts";
-import { type SettingType, type TopicConfig, topicSettings } from "./topic-settings.ts";
+import { type SettingType, type TopicConfig, topicSettings } from "./topics/topic-settings.ts";
 
 /** Kafka's numbers for what has settings. Source: org.apache.kafka.common.config.ConfigResource. */
 export const RESOURCE = { topic: 2, broker: 4, brokerLogger: 8 } as const;

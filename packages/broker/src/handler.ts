@@ -22,7 +22,7 @@ import type { Access } from "./security/access.ts";
 import type { AccessControl } from "./security/access-control.ts";
 import type { SaslSession } from "./security/sasl-session.ts";
 import type { Security } from "./security/security.ts";
-import type { TopicManager } from "./topic-manager.ts";
+import type { TopicManager } from "./topics/topic-manager.ts";
 
 /** A request of an API, as its handler reads it. */
 export type RequestOf<A> =

@@ -4,6 +4,6 @@ export * from "./index.ts";
 export * from "./log/log-manager.ts";
 export * from "./log/log-settings.ts";
 export * from "./log/partition-log.ts";
-export { type TopicSetting, topicSettings } from "./topic-settings.ts";
+export { type TopicSetting, topicSettings } from "./topics/topic-settings.ts";
 export type { DataDirReport, PartitionReport, Problem, Severity } from "./verify/report.ts";
 export { verifyDataDir } from "./verify/verify-data-dir.ts";

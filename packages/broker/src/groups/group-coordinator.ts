@@ -3,7 +3,7 @@
 import { type Clock, type Logger, MINUTE_MS, type Random, type Timer } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import type { ResolvedBrokerOptions } from "../options.ts";
-import type { TopicManager } from "../topic-manager.ts";
+import type { TopicManager } from "../topics/topic-manager.ts";
 import { Group, type GroupSnapshot, type GroupState } from "./group.ts";
 import { type CommittedOffset, GroupLog, type GroupRecord } from "./group-log.ts";
 import type { Member } from "./group-member.ts";

@@ -17,8 +17,8 @@ import {
   splitBatches,
   stampBatch,
 } from "@millrace/protocol";
-import type { Topic } from "../topic.ts";
-import type { TopicManager } from "../topic-manager.ts";
+import type { Topic } from "../topics/topic.ts";
+import type { TopicManager } from "../topics/topic-manager.ts";
 import type { GroupSnapshot } from "./group.ts";
 import { metadataOf } from "./member-protocols.ts";
 

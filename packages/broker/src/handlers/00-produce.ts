@@ -32,7 +32,7 @@ import {
 } from "../handler.ts";
 import { RefusedRecordsError } from "../log/batch-validation.ts";
 import type { AppendResult, PartitionLog } from "../log/partition-log.ts";
-import type { Topic } from "../topic.ts";
+import type { Topic } from "../topics/topic.ts";
 
 /** First version that may carry batches compressed with zstd (KIP-110). */
 const ZSTD_SINCE_VERSION = 7;

@@ -17,7 +17,7 @@ import {
   selectPartitions,
 } from "../handler.ts";
 import type { PartitionLog } from "../log/partition-log.ts";
-import type { Topic } from "../topic.ts";
+import type { Topic } from "../topics/topic.ts";
 import { checkLeaderEpoch } from "./leader-epoch.ts";
 
 type FetchRequest = RequestOf<typeof fetchApi>;

@@ -10,8 +10,8 @@ import { KafkaError, metadataApi, NIL_UUID } from "@millrace/protocol";
 import { OFFSETS_TOPIC } from "../groups/group-log.ts";
 import { defineHandler, errorNumberOf, NO_ERROR, type RequestContext, type RequestOf } from "../handler.ts";
 import { CLUSTER_NAME } from "../security/acl.ts";
-import type { Topic } from "../topic.ts";
-import { checkTopicName } from "../topic-manager.ts";
+import type { Topic } from "../topics/topic.ts";
+import { checkTopicName } from "../topics/topic-names.ts";
 import { clusterOperations, topicOperations } from "./authorized-operations.ts";
 
 type MetadataRequest = RequestOf<typeof metadataApi>;

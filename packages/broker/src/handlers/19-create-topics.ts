@@ -17,8 +17,8 @@ import {
   type RequestOf,
 } from "../handler.ts";
 import { CLUSTER_NAME } from "../security/acl.ts";
-import type { NewTopic } from "../topic-manager.ts";
-import { checkTopicConfig } from "../topic-settings.ts";
+import type { NewTopic } from "../topics/topic-manager.ts";
+import { checkTopicConfig } from "../topics/topic-settings.ts";
 
 type AskedTopic = RequestOf<typeof createTopicsApi>["topics"][number];
 

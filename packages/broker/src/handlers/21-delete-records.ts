@@ -2,7 +2,7 @@
 
 import { deleteRecordsApi, KafkaError } from "@millrace/protocol";
 import { defineHandler, errorNumberOf, NO_ERROR, type RequestContext } from "../handler.ts";
-import { settingOf } from "../topic-settings.ts";
+import { settingOf } from "../topics/topic-settings.ts";
 
 const UP_TO_HIGH_WATERMARK = -1n;
 

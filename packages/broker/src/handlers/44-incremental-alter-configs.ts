@@ -3,8 +3,8 @@
 import { incrementalAlterConfigsApi, KafkaError } from "@millrace/protocol";
 import { alterTopicConfig } from "../alter-topic-config.ts";
 import { type BrokerServices, defineHandler, type RequestOf } from "../handler.ts";
-import type { Topic } from "../topic.ts";
-import { settingOf, topicSettings } from "../topic-settings.ts";
+import type { Topic } from "../topics/topic.ts";
+import { settingOf, topicSettings } from "../topics/topic-settings.ts";
 
 type Change = RequestOf<typeof incrementalAlterConfigsApi>["resources"][number]["configs"][number];
 

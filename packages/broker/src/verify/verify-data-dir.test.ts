@@ -12,7 +12,7 @@ import {
 import { producerStamp, recordBatch } from "@millrace/testing";
 import { DataDir } from "../data-dir.ts";
 import { brokerOptions } from "../options.ts";
-import { TopicManager } from "../topic-manager.ts";
+import { TopicManager } from "../topics/topic-manager.ts";
 import type { DataDirReport, Severity } from "./report.ts";
 import { verifyDataDir } from "./verify-data-dir.ts";
 

@@ -18,7 +18,8 @@ import { PRODUCER_IDS_FILE, readNextProducerId } from "../producer-ids.ts";
 import { readQuota } from "../quotas/client-quota.ts";
 import { readAcl } from "../security/acl.ts";
 import { StoredList } from "../stored-list.ts";
-import { DELETED_FOLDER, readTopics, type TopicRecord } from "../topic-manager.ts";
+import { DELETED_FOLDER } from "../topics/partition-folders.ts";
+import { readTopics, type TopicRecord } from "../topics/topic-records.ts";
 import { type DataDirReport, type PartitionReport, Problems } from "./report.ts";
 import { verifyPartition } from "./verify-partition.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { type Logger, MemoryFileSystem, systemClock, systemRandom } from "@millrace/base";
 import { FaultyFileSystem, recordBatch } from "@millrace/testing";
-import { brokerOptions } from "./options.ts";
+import { brokerOptions } from "../options.ts";
 import { TopicManager } from "./topic-manager.ts";
 
 const DATA_DIR = "/data";
@@ -135,6 +135,24 @@ test("a topic is deleted although the list of topics could not be written at fir
   await manager.close();
 
   assert.equal((await open()).list().length, 0);
+});
+
+test("a topic whose deletion could not be written down does not come back without its records", async () => {
+  const first = await open();
+  const topic = await first.create(newTopic("t"));
+  await topic.append(0, batch(), ACKS_ALL).acknowledged;
+  fileSystem.faults.onSync = (path) => {
+    if (path.includes("topics.json")) throw new Error("EIO");
+  };
+  await assert.rejects(first.delete("t"), { code: "KAFKA_STORAGE_ERROR" });
+  fileSystem.faults = {};
+  await first.close();
+
+  const second = await open();
+
+  assert.equal(second.get("t"), undefined);
+  await second.close();
+  assert.deepEqual(await partitionFolders("t"), []);
 });
 
 test("what is left of a deleted topic does not touch a new topic of its name", async () => {

@@ -1,34 +1,18 @@
 /** All topics of the broker: created, found, changed and deleted; on disk before anybody is told. */
 
-import { join } from "node:path";
 import { type Clock, createDeferred, type FileSystem, type Logger, type Random, type Timer } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
-import { TOPICS_FILE } from "./data-dir.ts";
-import { readJson, writeJson } from "./json-file.ts";
-import { parsePartitionDirectoryName, partitionDirectoryName } from "./log/file-names.ts";
-import { LogManager } from "./log/log-manager.ts";
-import { PartitionLog } from "./log/partition-log.ts";
-import type { ResolvedBrokerOptions } from "./options.ts";
+import { LogManager } from "../log/log-manager.ts";
+import { PartitionLog } from "../log/partition-log.ts";
+import type { ResolvedBrokerOptions } from "../options.ts";
+import { PartitionFolders } from "./partition-folders.ts";
 import { Topic } from "./topic.ts";
+import { checkTopicName, newTopicId } from "./topic-names.ts";
+import { type TopicRecord, TopicRecords } from "./topic-records.ts";
 import { logSettingsOf, type TopicConfig } from "./topic-settings.ts";
 
-const TOPICS_FILE_VERSION = 1;
 /** Logs opened at the same time: enough to keep the thread pool busy, with few files open and little in memory. */
 const PARALLEL_OPENS = 64;
-const MAX_NAME_LENGTH = 249;
-/** A folder on its way out: what is left of its name, and the id of the topic it belonged to. */
-export const DELETED_FOLDER = /\.([A-Za-z0-9_-]{22})-delete$/;
-/** With the id and the suffix behind it, a folder's name stays within 255 bytes. */
-const DELETED_NAME_LENGTH = 200;
-
-/** What a topic is on disk. */
-export interface TopicRecord {
-  readonly name: string;
-  readonly id: string;
-  readonly partitions: number;
-  readonly isInternal: boolean;
-  readonly config: TopicConfig;
-}
 
 export interface NewTopic {
   readonly name: string;
@@ -55,33 +39,30 @@ interface TopicManagerParts {
 export class TopicManager {
   readonly #parts: TopicManagerParts;
   readonly #logs: LogManager;
+  readonly #records: TopicRecords;
+  readonly #folders: PartitionFolders;
   readonly #topics = new Map<string, Topic>();
   readonly #topicsById = new Map<string, Topic>();
-  /** What topics.json says or is about to say. */
-  readonly #records = new Map<string, TopicRecord>();
-  /** Names with "." as "_": metrics of two topics that differ only there would be the same (as in Kafka). */
-  readonly #collisionKeys = new Map<string, string>();
   /** The last change under way of each name: changes of one topic happen one after the other. */
   readonly #changes = new Map<string, Promise<unknown>>();
-  readonly #removals = new Set<Promise<void>>();
   readonly #openSlots = new Slots(PARALLEL_OPENS);
-  /** Names of the folders that were there at the start, without those that were renamed since. */
-  readonly #foundFolders = new Set<string>();
-  #saving: Promise<void> | null = null;
-  #nextSave: Promise<void> | null = null;
   #retentionTimer: Timer | null = null;
   #isClosed = false;
 
   static async open(parts: TopicManagerParts): Promise<TopicManager> {
-    const manager = new TopicManager(parts, await LogManager.open(parts));
+    const logs = await LogManager.open(parts);
+    const records = await TopicRecords.open(parts.fileSystem, parts.dataDir);
+    const manager = new TopicManager(parts, logs, records, await PartitionFolders.open(parts));
     await manager.#load();
     manager.#watchRetention();
     return manager;
   }
 
-  private constructor(parts: TopicManagerParts, logs: LogManager) {
+  private constructor(parts: TopicManagerParts, logs: LogManager, records: TopicRecords, folders: PartitionFolders) {
     this.#parts = parts;
     this.#logs = logs;
+    this.#records = records;
+    this.#folders = folders;
   }
 
   get(name: string): Topic | undefined {
@@ -106,10 +87,10 @@ export class TopicManager {
     if (topic.partitions < 1 || topic.partitions > limit) {
       throw new KafkaError("INVALID_PARTITIONS", `${topic.name}: ${topic.partitions} partitions; 1 to ${limit} may be`);
     }
-    if (this.#records.has(topic.name)) {
+    if (this.#records.get(topic.name) !== undefined) {
       throw new KafkaError("TOPIC_ALREADY_EXISTS", `topic ${topic.name} exists already`);
     }
-    const collided = this.#collisionKeys.get(collisionKey(topic.name));
+    const collided = this.#records.collidingWith(topic.name);
     if (collided !== undefined) {
       throw new KafkaError(
         "INVALID_TOPIC_EXCEPTION",
@@ -129,13 +110,13 @@ export class TopicManager {
         isInternal: topic.isInternal === true,
         config: topic.config,
       };
-      this.#remember(record);
+      this.#records.set(record);
       try {
-        await this.#save();
+        await this.#records.save();
         return this.#show(record, await this.#openPartitions(record, 0));
       } catch (error) {
-        this.#forget(record.name);
-        await this.#save().catch(() => {});
+        this.#records.delete(record.name);
+        await this.#records.save().catch(() => {});
         throw storageError(`create topic ${record.name}`, error);
       }
     });
@@ -166,11 +147,12 @@ export class TopicManager {
       topic.markDeleted();
       try {
         await Promise.all(topic.partitions.map((log) => log.discard()));
-        if (record !== undefined) await this.#removeFolders(record);
-        this.#forget(name);
-        await this.#save();
+        if (record !== undefined) await this.#folders.rename(record);
+        this.#records.delete(name);
+        await this.#records.save();
+        this.#folders.removeRenamed(topic.topicId);
       } catch (error) {
-        if (record !== undefined) this.#remember(record);
+        if (record !== undefined) this.#records.set(record);
         this.#expose(topic);
         throw storageError(`delete topic ${name}`, error);
       }
@@ -186,13 +168,13 @@ export class TopicManager {
       if (record === undefined) return;
       const grown = { ...record, partitions: partitionCount };
       try {
-        this.#remember(grown);
-        await this.#save();
+        this.#records.set(grown);
+        await this.#records.save();
         topic.partitions.push(...(await this.#openPartitions(grown, record.partitions)));
       } catch (error) {
-        this.#remember(record);
+        this.#records.set(record);
         // It may be saved already: those who were told that it failed are not to meet them after a restart.
-        await this.#save().catch(() => {});
+        await this.#records.save().catch(() => {});
         throw storageError(`add partitions to ${name}`, error);
       }
     });
@@ -216,10 +198,10 @@ export class TopicManager {
       const record = this.#records.get(name);
       if (record === undefined) return;
       try {
-        this.#remember({ ...record, config });
-        await this.#save();
+        this.#records.set({ ...record, config });
+        await this.#records.save();
       } catch (error) {
-        this.#remember(record);
+        this.#records.set(record);
         throw storageError(`configure ${name}`, error);
       }
       topic.config = config;
@@ -234,7 +216,7 @@ export class TopicManager {
     this.#isClosed = true;
     this.#retentionTimer?.cancel();
     await Promise.allSettled(this.#changes.values());
-    await Promise.allSettled(this.#removals);
+    await this.#folders.close();
     const closed = await Promise.allSettled(this.list().flatMap((topic) => topic.partitions.map((log) => log.close())));
     const failed = closed.find((result) => result.status === "rejected");
     await this.#logs.close();
@@ -242,37 +224,29 @@ export class TopicManager {
   }
 
   async #load(): Promise<void> {
-    const { dataDir, fileSystem, logger } = this.#parts;
-    const path = join(dataDir, TOPICS_FILE);
-    for (const record of await readTopics(fileSystem, path)) this.#remember(record);
-
-    const names = await fileSystem.list(dataDir);
-    const unfinished = names.filter((name) => DELETED_FOLDER.test(name));
-    for (const folder of unfinished) {
-      const topicId = DELETED_FOLDER.exec(folder)?.[1];
-      const record = [...this.#records.values()].find(({ id }) => id === topicId);
-      if (record === undefined) continue;
-      logger.info({ topic: record.name }, "finishing the deletion of a topic");
-      await this.#removeFolders(record);
-      this.#forget(record.name);
-    }
-    if (unfinished.length > 0) await this.#save();
-    for (const folder of unfinished) this.#removeLater(join(dataDir, folder));
-
-    const records = [...this.#records.values()];
-    for (const name of unfinished.length > 0 ? await fileSystem.list(dataDir) : names) this.#foundFolders.add(name);
+    await this.#finishDeletions();
     this.#warnOfStrangers();
     const opened = await settleAll(
-      records.map(async (record) => ({ record, partitions: await this.#openPartitions(record, 0) })),
+      this.#records.all().map(async (record) => ({ record, partitions: await this.#openPartitions(record, 0) })),
     );
     for (const { record, partitions } of opened) this.#show(record, partitions);
   }
 
+  async #finishDeletions(): Promise<void> {
+    const { deletedTopicIds } = this.#folders;
+    if (deletedTopicIds.length === 0) return;
+    for (const record of this.#records.all().filter(({ id }) => deletedTopicIds.includes(id))) {
+      this.#parts.logger.info({ topic: record.name }, "finishing the deletion of a topic");
+      await this.#folders.rename(record);
+      this.#records.delete(record.name);
+    }
+    await this.#records.save();
+    for (const topicId of deletedTopicIds) this.#folders.removeRenamed(topicId);
+  }
+
   /** Somebody's records, perhaps from a backup: not ours to remove, nor to serve before somebody asks for the topic. */
   #warnOfStrangers(): void {
-    for (const folder of this.#foundFolders) {
-      const found = parsePartitionDirectoryName(folder);
-      if (found === null || (this.#records.get(found.topic)?.partitions ?? 0) > found.partition) continue;
+    for (const folder of this.#folders.strangersTo((topic) => this.#records.get(topic)?.partitions ?? 0)) {
       this.#parts.logger.warn({ folder }, "a folder belongs to no topic; creating a topic of its name brings it back");
     }
   }
@@ -282,7 +256,7 @@ export class TopicManager {
     const { name: topic, id: topicId } = record;
     const opened: PartitionLog[] = [];
     const open = async (partition: number) => {
-      const hasFolder = this.#foundFolders.has(partitionDirectoryName(topic, partition));
+      const hasFolder = this.#folders.had(topic, partition);
       const log = await PartitionLog.open({ manager: this.#logs, topic, topicId, partition, hasFolder, settings });
       opened.push(log);
       return log;
@@ -320,40 +294,6 @@ export class TopicManager {
     throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
   }
 
-  #remember(record: TopicRecord): void {
-    this.#records.set(record.name, record);
-    this.#collisionKeys.set(collisionKey(record.name), record.name);
-  }
-
-  #forget(name: string): void {
-    this.#records.delete(name);
-    this.#collisionKeys.delete(collisionKey(name));
-  }
-
-  /** Renames the folders, for good; what is in them is removed when there is time. */
-  async #removeFolders(record: TopicRecord): Promise<void> {
-    const { dataDir, fileSystem } = this.#parts;
-    for (let partition = 0; partition < record.partitions; partition++) {
-      const name = partitionDirectoryName(record.name, partition);
-      const folder = join(dataDir, name);
-      if (!(await fileSystem.exists(folder))) continue;
-      const shortName = record.name.slice(0, DELETED_NAME_LENGTH);
-      const deleted = join(dataDir, `${partitionDirectoryName(shortName, partition)}.${record.id}-delete`);
-      await fileSystem.rename(folder, deleted);
-      this.#foundFolders.delete(name);
-      this.#removeLater(deleted);
-    }
-    await fileSystem.syncDirectory(dataDir);
-  }
-
-  #removeLater(folder: string): void {
-    const removal: Promise<void> = this.#parts.fileSystem
-      .remove(folder)
-      .catch((error) => this.#parts.logger.warn({ folder, error }, "could not remove a deleted topic's folder"))
-      .finally(() => this.#removals.delete(removal));
-    this.#removals.add(removal);
-  }
-
   /** Runs a change of a topic after those of the same name that came before it. */
   async #change<T>(name: string, change: () => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new KafkaError("CLOSED", "the broker is closed");
@@ -367,31 +307,6 @@ export class TopicManager {
       if (this.#changes.get(name) === done.promise) this.#changes.delete(name);
       done.resolve();
     }
-  }
-
-  /** Writes topics.json. What changes while one write is under way goes into the next, one for all. */
-  #save(): Promise<void> {
-    if (this.#saving === null) {
-      this.#saving = this.#writeRecords().finally(() => {
-        this.#saving = null;
-      });
-      return this.#saving;
-    }
-    this.#nextSave ??= this.#saving
-      .catch(() => {})
-      .then(() => {
-        this.#nextSave = null;
-        return this.#save();
-      });
-    return this.#nextSave;
-  }
-
-  #writeRecords(): Promise<void> {
-    const { fileSystem, dataDir } = this.#parts;
-    return writeJson(fileSystem, join(dataDir, TOPICS_FILE), {
-      version: TOPICS_FILE_VERSION,
-      topics: [...this.#records.values()],
-    });
   }
 
   #watchRetention(): void {
@@ -422,66 +337,10 @@ export class TopicManager {
   }
 }
 
-/** Throws KafkaError INVALID_TOPIC_EXCEPTION. Source: Kafka, org.apache.kafka.common.internals.Topic. */
-export function checkTopicName(name: string): void {
-  const problem = problemOfName(name);
-  if (problem !== null) throw new KafkaError("INVALID_TOPIC_EXCEPTION", `topic name "${name}" ${problem}`);
-}
-
-function problemOfName(name: string): string | null {
-  if (name === "") return "is empty";
-  if (name === "." || name === "..") return 'is "." or ".."';
-  if (name.length > MAX_NAME_LENGTH) return `is longer than ${MAX_NAME_LENGTH} characters`;
-  if (/^[A-Za-z0-9._-]+$/.test(name)) return null;
-  return 'has other characters than ASCII letters, digits, ".", "_" and "-"';
-}
-
-/** One that a command line does not take for an option. */
-function newTopicId(random: Random): string {
-  for (;;) {
-    const topicId = random.bytes(16).toString("base64url");
-    if (!topicId.startsWith("-")) return topicId;
-  }
-}
-
-function collisionKey(name: string): string {
-  return name.replaceAll(".", "_");
-}
-
 function storageError(what: string, cause: unknown): KafkaError {
   if (cause instanceof KafkaError) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new KafkaError("KAFKA_STORAGE_ERROR", `could not ${what}: ${reason}`, { cause });
-}
-
-/** The topics of a data dir, none without a file. Rejects with KAFKA_STORAGE_ERROR if it is damaged, or not of this version. */
-export async function readTopics(fileSystem: FileSystem, path: string): Promise<TopicRecord[]> {
-  const file = await readJson(fileSystem, path);
-  if (file === null) return [];
-  const { version, topics } = file;
-  if (version !== TOPICS_FILE_VERSION) {
-    throw new KafkaError(
-      "KAFKA_STORAGE_ERROR",
-      `${path} has version ${version}; this Millrace reads ${TOPICS_FILE_VERSION}: start the version that wrote it`,
-    );
-  }
-  if (!Array.isArray(topics) || !topics.every(isTopicRecord)) {
-    throw new KafkaError("KAFKA_STORAGE_ERROR", `${path} is damaged: it does not hold a list of topics`);
-  }
-  return topics;
-}
-
-function isTopicRecord(value: unknown): value is TopicRecord {
-  if (typeof value !== "object" || value === null) return false;
-  const record: Partial<Record<keyof TopicRecord, unknown>> = value;
-  return (
-    typeof record.name === "string" &&
-    typeof record.id === "string" &&
-    typeof record.partitions === "number" &&
-    typeof record.isInternal === "boolean" &&
-    typeof record.config === "object" &&
-    record.config !== null
-  );
 }
 
 function partitionsFrom(record: TopicRecord, firstPartition: number): number[] {

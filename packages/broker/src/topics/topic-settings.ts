@@ -1,8 +1,8 @@
 /** Topic settings under Kafka's names: which there are, what they may be, and what the log makes of them. */
 
 import { KafkaError } from "@millrace/protocol";
-import type { CleanupPolicy, FlushMode, LogSettings } from "./log/log-settings.ts";
-import type { ResolvedBrokerOptions } from "./options.ts";
+import type { CleanupPolicy, FlushMode, LogSettings } from "../log/log-settings.ts";
+import type { ResolvedBrokerOptions } from "../options.ts";
 
 /** What was set on a topic, by Kafka's names, as the text that was given. What is not in it has its default. */
 export type TopicConfig = Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 /** One topic: its name, id, settings, and the logs of its partitions. */
 
 import { KafkaError } from "@millrace/protocol";
-import type { AppendOptions, AppendResult, PartitionLog } from "./log/partition-log.ts";
+import type { AppendOptions, AppendResult, PartitionLog } from "../log/partition-log.ts";
 import type { TopicConfig } from "./topic-settings.ts";
 
 export class Topic {
