@@ -5,6 +5,7 @@ import type { FileSystem } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import { TOPICS_FILE } from "../data-dir.ts";
 import { readJson, writeJson } from "../json-file.ts";
+import { CoalescedTask } from "../log/coalesced-task.ts";
 import { collisionKey } from "./topic-names.ts";
 import type { TopicConfig } from "./topic-settings.ts";
 
@@ -25,8 +26,7 @@ export class TopicRecords {
   readonly #path: string;
   readonly #records = new Map<string, TopicRecord>();
   readonly #namesByCollisionKey = new Map<string, string>();
-  #saving: Promise<void> | null = null;
-  #nextSave: Promise<void> | null = null;
+  readonly #saving = new CoalescedTask(() => this.#write());
 
   /** Rejects as `readTopics` does. */
   static async open(fileSystem: FileSystem, dataDir: string): Promise<TopicRecords> {
@@ -66,19 +66,7 @@ export class TopicRecords {
 
   /** Writes the file. What changes while one write is under way goes into the next, one for all. */
   save(): Promise<void> {
-    if (this.#saving === null) {
-      this.#saving = this.#write().finally(() => {
-        this.#saving = null;
-      });
-      return this.#saving;
-    }
-    this.#nextSave ??= this.#saving
-      .catch(() => {})
-      .then(() => {
-        this.#nextSave = null;
-        return this.save();
-      });
-    return this.#nextSave;
+    return this.#saving.run();
   }
 
   #write(): Promise<void> {
