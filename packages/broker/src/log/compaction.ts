@@ -15,6 +15,36 @@ import {
 import { deleteHorizonOf, type RawRecord, readRawRecords, withRecords } from "./record-filter.ts";
 import { Segment, type SegmentContext } from "./segment.ts";
 
+/** Of sealed segments, oldest first, those from the oldest on whose records have all reached min.compaction.lag.ms. */
+export async function cleanableSegments(
+  sealed: readonly Segment[],
+  minCompactionLagMs: number,
+  nowMs: number,
+): Promise<readonly Segment[]> {
+  if (minCompactionLagMs <= 0) return sealed;
+  const cleanable: Segment[] = [];
+  for (const segment of sealed) {
+    if (Number((await segment.newest()).timestamp) > nowMs - minCompactionLagMs) break;
+    cleanable.push(segment);
+  }
+  return cleanable;
+}
+
+/** Whether so much of the segments was written since the last compaction that another is worth it. */
+export function isDirtyEnough(
+  segments: readonly Segment[],
+  cleanedOffset: bigint,
+  minCleanableDirtyRatio: number,
+): boolean {
+  let dirtyBytes = 0;
+  let totalBytes = 0;
+  for (const segment of segments) {
+    totalBytes += segment.sizeBytes;
+    if (segment.baseOffset >= cleanedOffset) dirtyBytes += segment.sizeBytes;
+  }
+  return dirtyBytes > 0 && dirtyBytes >= totalBytes * minCleanableDirtyRatio;
+}
+
 export interface CompactionOptions {
   readonly context: SegmentContext;
   /** Sealed ones, oldest first, without a gap. At least one. */

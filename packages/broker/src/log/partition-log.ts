@@ -1,23 +1,24 @@
 /** The log of one partition: batches get their offsets, go to the disk together, and are read back. */
 
-import { assert, hasCode, type Timer } from "@millrace/base";
+import { hasCode } from "@millrace/base";
 import { assignOffset, type BatchHeader, KafkaError, readBatchHeader, setLogAppendTime } from "@millrace/protocol";
 import type { ProducerBatch, ProducerEntry, ProducerState } from "../producer-state.ts";
 import { endOfBatches } from "./batch-scanner.ts";
 import { type AppendOrigin, validateBatch } from "./batch-validation.ts";
 import { larger, smaller } from "./bigints.ts";
-import { CoalescedTask } from "./coalesced-task.ts";
-import { compactSegments } from "./compaction.ts";
+import { cleanableSegments, compactSegments, isDirtyEnough } from "./compaction.ts";
 import { LEADER_EPOCH_FILE, partitionDirectoryName } from "./file-names.ts";
 import { type EpochEndOffset, LeaderEpochs } from "./leader-epochs.ts";
 import { type FlushGroup, type FlushListener, LogFlusher } from "./log-flusher.ts";
 import type { LogManager, ManagedLog } from "./log-manager.ts";
+import { LogSegments } from "./log-segments.ts";
 import type { LogSettings } from "./log-settings.ts";
 import { PartitionFolder } from "./partition-folder.ts";
 import { encodeSnapshot, type ProducerSnapshots } from "./producer-snapshots.ts";
 import { type RecoveredLog, recoverLog, replayProducers } from "./recovery.ts";
 import { countExpired, isExpired } from "./retention.ts";
-import { Segment, type SegmentContext } from "./segment.ts";
+import { RoomWatch } from "./room-watch.ts";
+import type { Segment, SegmentContext } from "./segment.ts";
 import { TailCache } from "./tail-cache.ts";
 import { findNewest, findTimestamp, type RecordPosition, type SearchedLog } from "./time-lookup.ts";
 
@@ -62,23 +63,12 @@ type LogState =
   | "open"
   /** A write failed; what it left is being cut off. */
   | "being repaired"
-  /** The disk has no room. It is looked at again every ROOM_CHECK_MS. */
+  /** The disk has no room. It is looked at every now and then (`RoomWatch`). */
   | "waiting for room on the disk"
   /** fdatasync failed, or the repair did: nobody knows what is on the disk until the next start has looked. */
   | "offline";
 
-/** A segment that gets no more batches and waits for its last sync. */
-interface RolledSegment {
-  readonly segment: Segment;
-  readonly endOffset: bigint;
-  /** The producers as they were at endOffset. */
-  readonly snapshot: Buffer;
-}
-
 const DONE = Promise.resolve();
-const ROOM_CHECK_MS = 1000;
-/** Free bytes, beside those that did not fit, at which writing is tried again. */
-const ROOM_MARGIN_BYTES = 64 * 1024;
 /** How often a read is tried whose files go away under it. */
 const READ_ATTEMPTS = 3;
 
@@ -97,16 +87,14 @@ export class PartitionLog implements ManagedLog {
   readonly #manager: LogManager;
   readonly #context: SegmentContext;
   #settings: LogSettings;
-  /** Oldest first; the last one is active. Never empty. Replaced when segments go, so that readers can go through it. */
-  #segments: Segment[];
-  #rolled: RolledSegment[] = [];
+  readonly #segments: LogSegments;
   #producers: ProducerState;
   readonly #snapshots: ProducerSnapshots;
   readonly #epochs: LeaderEpochs;
   readonly #tail: TailCache;
   readonly #flusher: LogFlusher;
   readonly #flushListeners = new Set<() => void>();
-  readonly #sealing = new CoalescedTask(() => this.#sealRolled());
+  readonly #room: RoomWatch;
   readonly #openedAtMs: number;
   #logStartOffset: bigint;
   #logEndOffset: bigint;
@@ -119,10 +107,7 @@ export class PartitionLog implements ManagedLog {
   #cleanedOffset: bigint;
   #isCompacting = false;
   #state: LogState = "open";
-  #roomTimer: Timer | null = null;
   #isClosed = false;
-  /** What changes files beside the flusher, one after the other: sealing, checkpoints, deletion. */
-  #maintenance: Promise<void> = DONE;
 
   /**
    * Opens the log in its folder; one without segments is an empty log.
@@ -176,11 +161,18 @@ export class PartitionLog implements ManagedLog {
     this.#manager = manager;
     this.#context = context;
     this.#settings = settings;
-    this.#segments = recovered.segments;
+    this.#segments = new LogSegments({
+      name: this.#name,
+      context,
+      segments: recovered.segments,
+      snapshots: recovered.snapshots,
+      isSynced: (offset) => offset <= this.#flusher.syncedOffset && !this.hasFailed,
+    });
     this.#producers = recovered.producers;
     this.#snapshots = recovered.snapshots;
     this.#epochs = epochs;
     this.#tail = new TailCache(manager.tailCacheBudget);
+    this.#room = this.#roomWatch();
     this.#openedAtMs = manager.clock.timestampMs();
     this.#logStartOffset = recovered.logStartOffset;
     this.#logEndOffset = recovered.logEndOffset;
@@ -208,7 +200,7 @@ export class PartitionLog implements ManagedLog {
 
   /** A segment that is not sealed yet has no indexes on the disk: a restart has to walk it. */
   get recoveryPoint(): bigint {
-    return this.#rolled[0]?.segment.baseOffset ?? this.#flusher.syncedOffset;
+    return this.#segments.rolledOffset ?? this.#flusher.syncedOffset;
   }
 
   get cleanedOffset(): bigint {
@@ -230,7 +222,7 @@ export class PartitionLog implements ManagedLog {
 
   /** Of all segments, bytes that wait to be written included. */
   get sizeBytes(): number {
-    return this.#segments.reduce((sum, segment) => sum + segment.sizeBytes, 0);
+    return this.#segments.sizeBytes;
   }
 
   /**
@@ -288,28 +280,14 @@ export class PartitionLog implements ManagedLog {
   }
 
   #segmentFor(header: BatchHeader, lastOffset: bigint): Segment {
-    const active = this.#activeSegment;
+    const { active } = this.#segments;
     const { segmentBytes, segmentMs } = this.#settings;
     const hasRoom = active.hasRoomFor(header.sizeBytes, lastOffset, segmentBytes);
     return hasRoom && !active.isOlderThan(segmentMs, this.#manager.clock.nowMs()) ? active : this.#roll();
   }
 
-  /** Begins a new segment at the log's end. The old one is sealed once its last byte is synced. */
   #roll(): Segment {
-    const segment = Segment.create(this.#context, this.#logEndOffset);
-    this.#rolled.push({
-      segment: this.#activeSegment,
-      endOffset: this.#logEndOffset,
-      snapshot: encodeSnapshot(this.#producers),
-    });
-    this.#segments = [...this.#segments, segment];
-    return segment;
-  }
-
-  get #activeSegment(): Segment {
-    const active = this.#segments.at(-1);
-    assert(active !== undefined, "a log has at least one segment");
-    return active;
+    return this.#segments.roll(this.#logEndOffset, encodeSnapshot(this.#producers));
   }
 
   #expectWritable(): void {
@@ -335,35 +313,13 @@ export class PartitionLog implements ManagedLog {
         this.#highWatermark = endOffset;
         for (const listener of this.#flushListeners) listener();
       },
-      onSynced: () => this.#onSynced(),
+      onSynced: () => {
+        this.#manager.noteAdvance(this);
+        this.#segments.sealSoon();
+      },
       onWriteFailed: (error, groups) => this.#repair(error, groups),
       onGivenUp: (error, groups) => this.#goOffline(error, groups),
     };
-  }
-
-  #onSynced(): void {
-    this.#manager.noteAdvance(this);
-    if (this.#rolled.length > 0) this.#sealSoon();
-  }
-
-  #sealSoon(): void {
-    this.#sealing.run().catch((error) =>
-      // It stays behind the recovery point and is tried again with the next sync.
-      this.#manager.logger.warn({ log: this.#name, error }, "could not seal a segment"),
-    );
-  }
-
-  async #sealRolled(): Promise<void> {
-    for (let rolled = this.#rolled[0]; rolled !== undefined; rolled = this.#rolled[0]) {
-      const { segment, endOffset, snapshot } = rolled;
-      if (endOffset > this.#flusher.syncedOffset || this.hasFailed) return;
-      await this.#exclusively(async () => {
-        await this.#snapshots.write(endOffset, snapshot, true);
-        // Deleted in the meantime: its indexes would be files of nothing.
-        if (this.#segments.includes(segment)) await segment.seal();
-      });
-      this.#rolled = this.#rolled.filter((other) => other.segment !== segment);
-    }
   }
 
   /**
@@ -375,6 +331,7 @@ export class PartitionLog implements ManagedLog {
     const first = groups[0];
     if (first === undefined) return;
     this.#state = "being repaired";
+    this.#room.stop();
     const error = this.#storageError("a write failed", cause);
     this.#manager.logger.error({ log: this.#name, error: cause }, "could not write records: cutting the log back");
     await this.#rewindTo(first);
@@ -382,70 +339,41 @@ export class PartitionLog implements ManagedLog {
     this.#waitForRoom(groups.reduce((sum, group) => sum + group.sizeBytes, 0));
   }
 
-  async #rewindTo(failed: FlushGroup): Promise<void> {
-    const endOffset = failed.baseOffset;
-    const { segment } = failed;
-    const index = this.#segments.indexOf(segment);
-    const gone = this.#segments.slice(index + 1);
-    this.#segments = this.#segments.slice(0, index + 1);
-    this.#rolled = this.#rolled.filter((rolled) => rolled.segment !== segment && !gone.includes(rolled.segment));
-    for (const later of gone) await later.remove();
-    await segment.truncate(failed.position);
-    await segment.recover({ fromOffset: endOffset, checkCrcFrom: null }, () => true);
-    // If nothing more is written to this segment nobody will sync it, and a power cut would give back what was cut off.
-    await segment.sync();
-    await this.#exclusively(() => this.#snapshots.removeBehind(endOffset));
-    this.#producers = await replayProducers(
-      this.#segments,
-      this.#snapshots,
-      endOffset,
-      this.#manager.clock.timestampMs(),
-    );
+  async #rewindTo({ segment, position, baseOffset: endOffset }: FlushGroup): Promise<void> {
+    await this.#segments.truncate(segment, position, endOffset);
+    const nowMs = this.#manager.clock.timestampMs();
+    this.#producers = await replayProducers(this.#segments.all, this.#snapshots, endOffset, nowMs);
     this.#logEndOffset = endOffset;
   }
 
   /** Takes batches again once the disk has room for what did not fit. */
   #waitForRoom(neededBytes: number): void {
     this.#state = "waiting for room on the disk";
-    this.#checkRoomLater(neededBytes);
+    if (!this.#isClosed) this.#room.wait(neededBytes);
   }
 
-  #checkRoomLater(neededBytes: number): void {
-    if (!this.#waitsForRoom) return;
-    this.#roomTimer = this.#manager.clock.schedule(
-      ROOM_CHECK_MS,
-      () => {
-        this.#checkRoom(neededBytes)
-          .catch((error) => {
-            this.#manager.logger.warn({ log: this.#name, error }, "could not look for room on the disk");
-          })
-          .finally(() => this.#checkRoomLater(neededBytes));
+  #roomWatch(): RoomWatch {
+    const { clock, logger, dataDir } = this.#manager;
+    return new RoomWatch({
+      name: this.#name,
+      clock,
+      logger,
+      fileSystem: this.#context.fileSystem,
+      // The partition's own folder may be what there was no room for.
+      directory: dataDir,
+      onRoom: (freeBytes) => {
+        this.#state = "open";
+        logger.info({ log: this.#name, freeBytes }, "takes records again");
       },
-      { background: true },
-    );
-  }
-
-  /** Not if a failed sync has taken the log offline in the meantime. */
-  get #waitsForRoom(): boolean {
-    return !this.#isClosed && this.#state === "waiting for room on the disk";
-  }
-
-  async #checkRoom(neededBytes: number): Promise<void> {
-    // The partition's own folder may be what there was no room for.
-    const freeBytes = await this.#context.fileSystem.freeBytes(this.#manager.dataDir);
-    if (!this.#waitsForRoom) return;
-    if (freeBytes < neededBytes + ROOM_MARGIN_BYTES) {
       // What retention would delete at its next turn may be room enough.
-      await this.#deleteExpired(this.#manager.clock.timestampMs());
-      return;
-    }
-    this.#state = "open";
-    this.#manager.logger.info({ log: this.#name, freeBytes }, "takes records again");
+      onNoRoom: () => this.#deleteExpired(clock.timestampMs()),
+    });
   }
 
   #goOffline(cause: unknown, groups: readonly FlushGroup[]): void {
     const what = this.#state === "being repaired" ? "the log could not be cut back" : "fdatasync failed";
     this.#state = "offline";
+    this.#room.stop();
     this.#manager.logger.error({ log: this.#name, error: cause }, `${what}: no more records are taken until a restart`);
     for (const group of groups) group.fail(this.#storageError(what, cause));
   }
@@ -484,7 +412,7 @@ export class PartitionLog implements ManagedLog {
         if (error instanceof KafkaError) throw error;
         if (attempt === READ_ATTEMPTS || !hasCode(error, "ENOENT")) throw this.#storageError("a read failed", error);
       }
-      await this.#maintenance;
+      await this.#segments.settled();
     }
   }
 
@@ -502,10 +430,8 @@ export class PartitionLog implements ManagedLog {
     maxBytes: number,
     minOneBatch: boolean,
   ): Promise<readonly Buffer[]> {
-    const segments = this.#segments;
-    for (let index = indexOfSegment(segments, fromOffset); index < segments.length; index++) {
-      const segment = segments[index];
-      if (segment === undefined || segment.baseOffset >= limitOffset) break;
+    for (const segment of this.#segments.from(fromOffset)) {
+      if (segment.baseOffset >= limitOffset) break;
       const batches = await segment.read(fromOffset, { maxBytes, minOneBatch, limitPosition: segment.readableBytes });
       if (batches === null) continue;
       const end =
@@ -532,7 +458,7 @@ export class PartitionLog implements ManagedLog {
   }
 
   get #searched(): SearchedLog {
-    return { segments: this.#segments, logStartOffset: this.#logStartOffset, highWatermark: this.#highWatermark };
+    return { segments: this.#segments.all, logStartOffset: this.#logStartOffset, highWatermark: this.#highWatermark };
   }
 
   /** The epoch in which the record at the offset was or will be written. */
@@ -565,7 +491,7 @@ export class PartitionLog implements ManagedLog {
     await this.#rollIfOld(nowMs);
     if (this.#settings.cleanupPolicy === "compact") return;
     // What is not readable yet has its way to the disk before it, through the segment's file.
-    const segments = this.#segments.filter(({ baseOffset }) => baseOffset <= this.#highWatermark);
+    const segments = this.#segments.all.filter(({ baseOffset }) => baseOffset <= this.#highWatermark);
     const count = await countExpired(segments, this.#settings, nowMs, this.#openedAtMs);
     const startOffset = segments[count]?.baseOffset;
     if (count > 0 && startOffset !== undefined) await this.#moveStart(startOffset);
@@ -581,10 +507,11 @@ export class PartitionLog implements ManagedLog {
     if (this.#isCompacting) return;
     this.#isCompacting = true;
     try {
-      await this.#sealing.run();
-      const segments = await this.#cleanableSegments(nowMs);
-      const endOffset = this.#segments[segments.length]?.baseOffset;
-      if (endOffset === undefined || !this.#isDirtyEnough(segments)) return;
+      await this.#segments.seal();
+      const { minCompactionLagMs, minCleanableDirtyRatio } = this.#settings;
+      const segments = await cleanableSegments(this.#segments.sealed, minCompactionLagMs, nowMs);
+      const endOffset = this.#segments.all[segments.length]?.baseOffset;
+      if (endOffset === undefined || !isDirtyEnough(segments, this.#cleanedOffset, minCleanableDirtyRatio)) return;
       this.#cleanedOffset = await compactSegments({
         context: this.#context,
         segments,
@@ -594,7 +521,7 @@ export class PartitionLog implements ManagedLog {
         segmentBytes: this.#settings.segmentBytes,
         deleteRetentionMs: this.#settings.deleteRetentionMs,
         nowMs,
-        replace: (group, swap) => this.#replaceSegments(group, swap),
+        replace: (group, swap) => this.#segments.replace(group, swap),
       });
       await this.#manager.saveCleanedOffsets();
     } finally {
@@ -602,54 +529,18 @@ export class PartitionLog implements ManagedLog {
     }
   }
 
-  async #replaceSegments(group: readonly Segment[], swap: () => Promise<Segment>): Promise<boolean> {
-    let isReplaced = false;
-    await this.#exclusively(async () => {
-      if (this.#isClosed || !group.every((segment) => this.#segments.includes(segment))) return;
-      const replacement = await swap();
-      this.#segments = this.#segments
-        .map((segment) => (segment === group[0] ? replacement : segment))
-        .filter((segment) => !group.includes(segment));
-      isReplaced = true;
-    });
-    return isReplaced;
-  }
-
-  /** The sealed segments, from the oldest on, whose records have reached min.compaction.lag.ms. */
-  async #cleanableSegments(nowMs: number): Promise<Segment[]> {
-    const { minCompactionLagMs } = this.#settings;
-    const sealed = this.#segments.slice(0, this.#segments.length - 1 - this.#rolled.length);
-    if (minCompactionLagMs <= 0) return sealed;
-    const cleanable: Segment[] = [];
-    for (const segment of sealed) {
-      if (Number((await segment.newest()).timestamp) > nowMs - minCompactionLagMs) break;
-      cleanable.push(segment);
-    }
-    return cleanable;
-  }
-
-  #isDirtyEnough(segments: readonly Segment[]): boolean {
-    let dirtyBytes = 0;
-    let totalBytes = 0;
-    for (const segment of segments) {
-      totalBytes += segment.sizeBytes;
-      if (segment.baseOffset >= this.#cleanedOffset) dirtyBytes += segment.sizeBytes;
-    }
-    return dirtyBytes > 0 && dirtyBytes >= totalBytes * this.#settings.minCleanableDirtyRatio;
-  }
-
   /** Without new records the active segment would outlive its age, and its records their retention. */
   async #rollIfOld(nowMs: number): Promise<void> {
-    const active = this.#activeSegment;
+    const { active } = this.#segments;
     if (active.sizeBytes === 0) return;
     const { segmentMs, cleanupPolicy } = this.#settings;
     const retentionMs = cleanupPolicy === "compact" ? -1 : this.#settings.retentionMs;
     const isOld =
       active.isOlderThan(segmentMs, this.#manager.clock.nowMs()) ||
       isExpired(await active.newest(), retentionMs, nowMs, this.#openedAtMs);
-    if (!isOld || !this.#mayDelete || active !== this.#activeSegment) return;
+    if (!isOld || !this.#mayDelete || active !== this.#segments.active) return;
     this.#roll();
-    this.#sealSoon();
+    this.#segments.sealSoon();
   }
 
   /**
@@ -677,26 +568,14 @@ export class PartitionLog implements ManagedLog {
         return false;
       },
     );
-    await this.#exclusively(() => this.#removeSegmentsBefore(startOffset));
+    await this.#segments.removeBefore(startOffset);
     // A full disk has room for it only now.
     if (!isWritten) await this.#manager.saveLogStartOffsets();
   }
 
-  async #removeSegmentsBefore(startOffset: bigint): Promise<void> {
-    const keptIndex = indexOfSegment(this.#segments, startOffset);
-    const gone = this.#segments.slice(0, keptIndex);
-    if (gone.length === 0) return;
-    // Its name is all that tells where the log ends once the others are gone.
-    if (keptIndex === this.#segments.length - 1) await this.#activeSegment.ensureFile();
-    this.#segments = this.#segments.slice(keptIndex);
-    for (const segment of gone) await segment.remove();
-    await this.#snapshots.removeBefore(this.#segments[0]?.baseOffset ?? startOffset, this.#activeSegment.baseOffset);
-    this.#manager.logger.info({ log: this.#name, startOffset, segments: gone.length }, "deleted old segments");
-  }
-
   /** Brings the side files up to the log's end, if that is due, so that a restart need not read far. */
   checkpoint(): Promise<void> {
-    return this.#exclusively(() => this.#writeCheckpoint());
+    return this.#segments.exclusively(() => this.#writeCheckpoint());
   }
 
   get isCheckpointDue(): boolean {
@@ -709,7 +588,7 @@ export class PartitionLog implements ManagedLog {
     if (this.hasFailed || this.#state === "being repaired" || !this.isCheckpointDue) return;
     const { recoveryPoint } = this;
     const { directory, fileSystem } = this.#context;
-    const active = this.#activeSegment;
+    const { active } = this.#segments;
     const snapshotOffset = this.#logEndOffset;
     const snapshot = encodeSnapshot(this.#producers);
     const coveredBytes = this.#bytesSinceCheckpoint;
@@ -721,13 +600,6 @@ export class PartitionLog implements ManagedLog {
     this.#bytesSinceCheckpoint -= coveredBytes;
   }
 
-  /** Runs one change of files after the other. */
-  #exclusively(change: () => Promise<void>): Promise<void> {
-    const done = this.#maintenance.then(change);
-    this.#maintenance = done.catch(() => {});
-    return done;
-  }
-
   /**
    * Waits until all that was appended is on the disk or has failed. May be called twice.
    *
@@ -736,10 +608,10 @@ export class PartitionLog implements ManagedLog {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#roomTimer?.cancel();
+    this.#room.stop();
     try {
       await this.#flusher.close();
-      await this.#sealing.run();
+      await this.#segments.seal();
       await this.checkpoint();
     } finally {
       await this.#closeFiles();
@@ -750,7 +622,7 @@ export class PartitionLog implements ManagedLog {
   /** Closes the log of a topic that is being deleted: its folder goes, and what the manager knows of it. */
   async discard(): Promise<void> {
     this.#isClosed = true;
-    this.#roomTimer?.cancel();
+    this.#room.stop();
     await this.#flusher.close();
     await this.#closeFiles();
     this.#manager.forget(this);
@@ -758,8 +630,7 @@ export class PartitionLog implements ManagedLog {
 
   async #closeFiles(): Promise<void> {
     this.#tail.clear();
-    await this.#maintenance;
-    for (const segment of this.#segments) await segment.close();
+    await this.#segments.close();
   }
 }
 
@@ -767,17 +638,4 @@ export class PartitionLog implements ManagedLog {
 function acknowledgement(group: FlushGroup, acks: number): Promise<void> {
   if (acks === 0) return DONE;
   return acks === 1 ? group.written : group.flushed;
-}
-
-/** Index of the segment that holds the offset, or would. */
-function indexOfSegment(segments: readonly Segment[], offset: bigint): number {
-  let low = 0;
-  let high = segments.length - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    const segment = segments[middle];
-    if (segment !== undefined && segment.baseOffset <= offset) low = middle;
-    else high = middle - 1;
-  }
-  return low;
 }
