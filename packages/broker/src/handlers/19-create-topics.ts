@@ -7,6 +7,7 @@
 
 import { createTopicsApi, KafkaError } from "@millrace/protocol";
 import { topicConfigEntries } from "../config-entries.ts";
+import { OFFSETS_TOPIC } from "../groups/group-log.ts";
 import {
   defineHandler,
   errorMessageOf,
@@ -60,6 +61,12 @@ async function create(asked: AskedTopic, isRepeated: boolean, validateOnly: bool
   try {
     if (!access.allows("CREATE", "CLUSTER", CLUSTER_NAME)) access.expect("CREATE", "TOPIC", name);
     if (isRepeated) throw new KafkaError("INVALID_REQUEST", `topic ${name} is asked for twice`);
+    if (name === OFFSETS_TOPIC && topics.get(name) === undefined) {
+      throw new KafkaError(
+        "INVALID_TOPIC_EXCEPTION",
+        `topic ${name} is the broker's own; it comes with the first group`,
+      );
+    }
     const newTopic: NewTopic = {
       name,
       partitions: partitionsOf(asked, context),
@@ -77,9 +84,9 @@ async function create(asked: AskedTopic, isRepeated: boolean, validateOnly: bool
       replicationFactor: 1,
       configs: topicConfigEntries(newTopic.config, options).map((entry) => ({
         name: entry.name,
-        value: entry.value,
+        value: entry.synonyms[0].value,
         readOnly: false,
-        configSource: entry.source,
+        configSource: entry.synonyms[0].source,
         isSensitive: false,
       })),
     };

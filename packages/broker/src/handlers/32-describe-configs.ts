@@ -5,13 +5,7 @@
  */
 
 import { describeConfigsApi, KafkaError } from "@millrace/protocol";
-import {
-  brokerConfigEntries,
-  CONFIG_SOURCE,
-  type ConfigEntry,
-  RESOURCE,
-  topicConfigEntries,
-} from "../config-entries.ts";
+import { brokerConfigEntries, type ConfigEntry, RESOURCE, topicConfigEntries } from "../config-entries.ts";
 import {
   defineHandler,
   errorMessageOf,
@@ -49,11 +43,11 @@ function describe(asked: AskedResource, request: DescribeConfigsRequest, context
       .filter(({ name }) => configurationKeys === null || configurationKeys.includes(name))
       .map((entry) => ({
         name: entry.name,
-        value: entry.value,
+        value: entry.synonyms[0].value,
         readOnly: resourceType === RESOURCE.broker,
-        configSource: entry.source,
+        configSource: entry.synonyms[0].source,
         isSensitive: false,
-        synonyms: request.includeSynonyms ? synonymsOf(entry) : [],
+        synonyms: request.includeSynonyms ? entry.synonyms : [],
         configType: entry.type,
         documentation: request.includeDocumentation ? entry.doc : null,
       }));
@@ -78,15 +72,9 @@ function entriesOf({ resourceType, resourceName }: AskedResource, context: Reque
   if (resourceType === RESOURCE.broker) {
     // No name stands for the defaults of all brokers, which nothing was ever set for.
     if (resourceName === "") return [];
-    if (resourceName === String(broker.options.nodeId)) return brokerConfigEntries(broker.options);
+    if (resourceName === String(broker.options.nodeId)) return brokerConfigEntries(broker.options, context.advertised);
     throw new KafkaError("INVALID_REQUEST", `there is no broker ${resourceName}; this one is ${broker.options.nodeId}`);
   }
   if (resourceType === RESOURCE.brokerLogger) return [];
   throw new KafkaError("INVALID_REQUEST", `resources of type ${resourceType} have no settings here`);
-}
-
-/** The value, and what it would be without it: from the nearest to the farthest. */
-function synonymsOf({ name, value, source, defaultValue }: ConfigEntry) {
-  const standard = { name, value: defaultValue, source: CONFIG_SOURCE.default };
-  return source === CONFIG_SOURCE.default ? [standard] : [{ name, value, source }, standard];
 }

@@ -241,8 +241,34 @@ test("all settings of a topic are told, with where each comes from", async () =>
 
   assert.deepEqual([configs.get("retention.ms")?.value, configs.get("retention.ms")?.configSource], ["1234", 1]);
   assert.deepEqual([configs.get("segment.bytes")?.value, configs.get("segment.bytes")?.configSource], ["134217728", 5]);
-  assert.equal(configs.get("retention.ms")?.synonyms.length, 2);
+  assert.deepEqual(configs.get("retention.ms")?.synonyms, [
+    { name: "retention.ms", value: "1234", source: 1 },
+    { name: "log.retention.ms", value: "604800000", source: 5 },
+  ]);
   assert.ok(configs.has("min.insync.replicas"));
+});
+
+test("a topic's default that the broker was started with is told as the broker's setting", async () => {
+  await using own = await startBroker({ retentionMs: 5000 });
+  using ownClient = await WireClient.connect(own.broker.address);
+  const { name } = await create({}, { by: ownClient });
+  const resources = [{ resourceType: TOPIC, resourceName: name, configurationKeys: ["retention.ms"] }];
+
+  const { results } = await ownClient.request(describeConfigsApi, 4, { resources, includeSynonyms: true });
+  const [retention] = results[0]?.configs ?? [];
+
+  assert.deepEqual([retention?.value, retention?.configSource], ["5000", 4]);
+  assert.deepEqual(retention?.synonyms, [
+    { name: "log.retention.ms", value: "5000", source: 4 },
+    { name: "log.retention.ms", value: "604800000", source: 5 },
+  ]);
+});
+
+test("the topic of the groups' offsets is nobody's to create", async () => {
+  const { error } = await create({ name: "__consumer_offsets" });
+
+  assert.equal(error, "INVALID_TOPIC_EXCEPTION");
+  assert.equal(await partitionCountOf("__consumer_offsets"), "UNKNOWN_TOPIC_OR_PARTITION");
 });
 
 test("settings are set, unset and changed one by one, and take effect", async () => {
@@ -275,7 +301,14 @@ test("the broker tells its own options under Kafka's names", async () => {
 
   const { results } = await client.request(describeConfigsApi, 4, { resources });
 
-  assert.equal(results[0]?.configs.find(({ name }) => name === "num.partitions")?.value, "6");
+  const settingOf = (name: string) => results[0]?.configs.find((config) => config.name === name)?.value;
+  const { host, port } = started.broker.address;
+  assert.equal(settingOf("num.partitions"), "6");
+  assert.equal(settingOf("log.cleanup.policy"), "delete");
+  assert.equal(settingOf("default.replication.factor"), "1");
+  assert.equal(settingOf("offsets.retention.minutes"), "10080");
+  assert.equal(settingOf("quota.window.size.seconds"), "1");
+  assert.equal(settingOf("advertised.listeners"), `PLAINTEXT://${host}:${port}`);
 });
 
 test("offsets are found by timestamp, and at both ends", async () => {
