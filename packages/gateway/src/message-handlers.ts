@@ -11,7 +11,7 @@ import type { GatewayContext } from "./context.ts";
 import { errorAnswer, RequestError } from "./errors.ts";
 import { Type } from "./json-schema.ts";
 import { messageJson, type ReadFormats, readFormats } from "./message-json.ts";
-import { followMessages, readMessages } from "./message-reader.ts";
+import { followMessages, newestOf, readMessages } from "./message-reader.ts";
 import {
   findRanges,
   formatPosition,
@@ -31,6 +31,7 @@ const PIECE_LENGTH = 256 * 1024;
 const HEARTBEAT_MS = 15 * SECOND_MS;
 /** Asked of a client that was cut off. */
 const RECONNECT_MS = SECOND_MS;
+const LONE_SURROGATE = /\p{Surrogate}/u;
 
 const formatQuery = {
   format: Type.Optional(
@@ -119,6 +120,7 @@ export function messageRoutes(context: GatewayContext): Route[] {
           200: { description: "The events, for as long as they are listened to.", type: "text/event-stream" },
           404: { description: "There is no such topic or partition." },
         },
+        requestHeaders: { "Last-Event-ID": "The id of the last event that was seen: the stream goes on behind it." },
       },
       handle: ({ params, query, request, reply }) => handleTail(context, params.topic, query, request, reply),
     }),
@@ -157,10 +159,20 @@ async function handleProduceMessage(
   if (partition !== undefined && partition >= partitionCount) {
     throw new KafkaError("INVALID_PARTITIONS", `there is no partition ${partition}; ${topic} has ${partitionCount}`);
   }
+  checkText("key", key);
+  checkText("value", value);
   const record = { topic, key, value, ...(partition === undefined ? {} : { partition }) };
   const metadata = await producers.withAcks("all").send(record);
   const json = `{"partition":${metadata.partition},"offset":${metadata.offset}}`;
   return reply.code(201).header("content-type", JSON_TYPE).send(json);
+}
+
+function checkText(field: string, text: string | null): void {
+  if (text === null || !LONE_SURROGATE.test(text)) return;
+  const message = "has a lone surrogate, which UTF-8 cannot say";
+  throw new RequestError("INVALID_BODY", `invalid request body: ${field} ${message}`, {
+    details: [{ field, message }],
+  });
 }
 
 async function handleGetMessages(
@@ -216,7 +228,11 @@ async function handleTail(
     typeof lastEventId === "string" && lastEventId !== ""
       ? { kind: "position", offsets: parsePosition("last-event-id", lastEventId) }
       : startOf(query, recordCount, { kind: "tail", recordCount: 0 });
-  const ranges = await rangesOf(context, topic, query, start);
+  const found = await rangesOf(context, topic, query, start);
+  const isAmongMany = start.kind === "tail" && start.recordCount > 0 && found.length > 1;
+  const ranges = isAmongMany
+    ? await context.reads.take(() => newestOf(options, topic, found, start.recordCount))
+    : found;
   const controller = tails.begin();
   reply.raw.once("close", () => tails.end(controller));
   const { signal } = controller;

@@ -32,11 +32,11 @@ export async function readMessages(
   ranges: readonly PartitionRange[],
   { limit, isTail }: { readonly limit: number; readonly isTail: boolean },
 ): Promise<MessageSlice> {
-  const limitBytes = Math.floor(options.messagesLimitBytes / Math.max(1, ranges.length));
+  const slice = { limit, isTail, limitBytes: Math.floor(options.messagesLimitBytes / Math.max(1, ranges.length)) };
   const runs: ConsumedRecord[][] = ranges.map(() => []);
   const waiting = ranges.entries();
   const work = async () => {
-    for (const [index, range] of waiting) runs[index] = await readRange(options, topic, range, limit, limitBytes);
+    for (const [index, range] of waiting) runs[index] = await readRange(options, topic, range, slice);
   };
   await Promise.all(Array.from({ length: READ_CONCURRENCY }, work));
   const merged = mergeByTime(runs);
@@ -46,12 +46,30 @@ export async function readMessages(
   return { records, position };
 }
 
+/** The same ranges, from where the newest messages of all of them together begin, so many at most. */
+export async function newestOf(
+  options: GatewayOptions,
+  topic: string,
+  ranges: readonly PartitionRange[],
+  recordCount: number,
+): Promise<PartitionRange[]> {
+  const { records } = await readMessages(options, topic, ranges, { limit: recordCount, isTail: true });
+  const firstOf = (partition: number) => records.find((record) => record.partition === partition)?.offset;
+  return ranges.map((range) => ({ ...range, start: firstOf(range.partition) ?? range.end }));
+}
+
+interface RangeSlice {
+  readonly limit: number;
+  readonly limitBytes: number;
+  /** What does not fit is left out at the beginning, not at the end. */
+  readonly isTail: boolean;
+}
+
 async function readRange(
   options: GatewayOptions,
   topic: string,
   { partition, start, end }: PartitionRange,
-  limit: number,
-  limitBytes: number,
+  { limit, limitBytes, isTail }: RangeSlice,
 ): Promise<ConsumedRecord[]> {
   const records: ConsumedRecord[] = [];
   if (start >= end || limit === 0) return records;
@@ -68,9 +86,11 @@ async function readRange(
     for (;;) {
       const read = await reader.read();
       for (const record of read) {
-        sizeBytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
-        const isFull = records.length >= limit || (records.length > 0 && sizeBytes > limitBytes);
-        if (isFull || record.offset >= end) return records;
+        if (record.offset >= end) return records;
+        sizeBytes += contentBytes(record);
+        const isFull = () => records.length >= limit || (records.length > 0 && sizeBytes > limitBytes);
+        while (isTail && isFull()) sizeBytes -= contentBytes(records.shift());
+        if (isFull()) return records;
         records.push(record);
       }
       if ((reader.position ?? end) >= end) return records;
@@ -80,6 +100,10 @@ async function readRange(
   } finally {
     await reader.close();
   }
+}
+
+function contentBytes(record: ConsumedRecord | undefined): number {
+  return (record?.key?.length ?? 0) + (record?.value?.length ?? 0);
 }
 
 function tooSlow(topic: string, partition: number, waitedMs: number): KafkaError {
