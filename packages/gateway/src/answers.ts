@@ -21,5 +21,5 @@ export function sendAnswer({ status, headers, body }: StoredAnswer, reply: Fasti
 
 /** Whether errors are wanted as RFC 9457 has them. */
 export function acceptsProblem({ headers }: FastifyRequest): boolean {
-  return headers.accept?.includes("application/problem+json") === true;
+  return headers.accept?.toLowerCase().includes("application/problem+json") === true;
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, suite, test } from "node:test";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { Admin } from "@millrace/client";
 import { gatewaySuite, httpCall, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
 import { Gateway } from "./gateway.ts";
@@ -79,6 +79,45 @@ suite("over the embedded broker", { concurrency: false }, () => {
     assert.deepEqual([unknown.status, unknown.json.code], [415, "UNSUPPORTED_ENCODING"]);
   });
 
+  for (const [encoding, encode] of [
+    ["gzip", gzipSync],
+    ["deflate", deflateSync],
+    ["br", brotliCompressSync],
+  ] as const) {
+    for (const [what, contentType, records] of [
+      ["an envelope", "application/json", '{"records":[{"value":1}]}'],
+      ["a stream of lines", "application/x-ndjson", '{"value":1}\n'.repeat(200_000)],
+    ] as const) {
+      test(`${what} in ${encoding} that breaks off, or goes on behind its end, is answered with 400`, async () => {
+        const topic = await createTopic(gateway, `${encoding}-${what.length}`);
+        const path = `/api/topics/${topic}/produce`;
+        const headers = { "content-encoding": encoding, "content-type": contentType };
+        const body = encode(records);
+
+        const short = await post(gateway, path, body.subarray(0, -1), headers);
+        const long = await post(gateway, path, Buffer.concat([body, Buffer.from("!")]), headers);
+
+        assert.deepEqual([short.status, short.json.code], [400, "INVALID_BODY"]);
+        assert.deepEqual([long.status, long.json.code], [400, "INVALID_BODY"]);
+      });
+    }
+  }
+
+  test("of the newest messages it is the oldest that are left out where they are too many bytes", async () => {
+    await using small = await open({ messagesLimitBytes: 1000 });
+    const topic = await createTopic(small, "newest");
+    const records = Array.from({ length: 10 }, (_, index) => ({ value: `${index}${"x".repeat(300)}` }));
+    await post(small, `/api/topics/${topic}/produce`, JSON.stringify({ records }));
+
+    const { json, headers } = await get(small, `/api/topics/${topic}/messages?tail=8`);
+
+    assert.deepEqual(
+      json.map(({ offset }: { offset: number }) => offset),
+      [7, 8, 9],
+    );
+    assert.equal(headers.get("millrace-position"), "0-10");
+  });
+
   test("more records than the limit are answered with 413", async () => {
     await using small = await open({ recordLimit: 2 });
     const topic = await createTopic(small, "records");
@@ -110,6 +149,33 @@ suite("over the embedded broker", { concurrency: false }, () => {
     assert.match(answer, /^HTTP\/1\.1 408 /);
     socket.destroy();
   });
+
+  for (const [what, path, status] of [
+    ["a topic that is not there", "/api/topics/nowhere/produce", 404],
+    ["a parameter that is none", "/api/topics/nowhere/produce?acks=7", 400],
+  ] as const) {
+    test(`who asks before it sends the body is told of ${what}`, async () => {
+      const answer = await exchange(
+        `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n`,
+      );
+
+      assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
+    });
+  }
+
+  test("a request that does not say whom it is for is answered with 400, as JSON", async () => {
+    assert.match(await exchange("GET /health/live HTTP/1.1\r\nconnection: close\r\n\r\n"), /^HTTP\/1.1 400 .*"code"/s);
+    assert.match(await exchange("GET /health/live HTTP/1.0\r\n\r\n"), /^HTTP\/1.1 200 /);
+  });
+
+  /** What comes back on a connection of its own until the server closes it. */
+  async function exchange(sent: string): Promise<string> {
+    const socket = connect(gateway.address.port, gateway.address.host);
+    socket.setEncoding("utf8").write(sent);
+    let answer = "";
+    for await (const text of socket) answer += text;
+    return answer;
+  }
 
   test("what is no HTTP is answered with 400", async () => {
     const socket = connect(gateway.address.port, gateway.address.host);

@@ -7,20 +7,44 @@ import { RequestError } from "./errors.ts";
 
 type Inflate = (bytes: Buffer, limitBytes: number) => Promise<Buffer>;
 
-const gunzipAsync = promisify<Buffer, { maxOutputLength: number }, Buffer>(gunzip);
-const inflateAsync = promisify<Buffer, { maxOutputLength: number }, Buffer>(inflate);
-const brotliAsync = promisify<Buffer, { maxOutputLength: number }, Buffer>(brotliDecompress);
-
 const inflaters: Readonly<Record<string, Inflate>> = {
-  gzip: (bytes, maxOutputLength) => gunzipAsync(bytes, { maxOutputLength }),
-  "x-gzip": (bytes, maxOutputLength) => gunzipAsync(bytes, { maxOutputLength }),
-  deflate: (bytes, maxOutputLength) => inflateAsync(bytes, { maxOutputLength }),
-  br: (bytes, maxOutputLength) => brotliAsync(bytes, { maxOutputLength }),
+  gzip: inflateBy(gunzip),
+  "x-gzip": inflateBy(gunzip),
+  deflate: inflateBy(inflate),
+  br: inflateBy(brotliDecompress),
   async zstd(bytes, limitBytes) {
     await loadCodec("zstd");
     return decompress("zstd", bytes, limitBytes);
   },
 };
+
+interface InflateOptions {
+  readonly maxOutputLength: number;
+  readonly info: true;
+}
+
+/** What came out, and how many of the bytes went in. */
+interface Inflated {
+  readonly buffer: Buffer;
+  readonly engine: { readonly bytesWritten: number };
+}
+
+type NodeInflate = (
+  bytes: Buffer,
+  options: InflateOptions,
+  done: (error: Error | null, inflated: Inflated) => void,
+) => void;
+
+/** Of deflate and brotli Node leaves out what follows their end, without a word. */
+function inflateBy(nodeInflate: typeof gunzip): Inflate {
+  const inflateAsync = promisify<Buffer, InflateOptions, Inflated>(nodeInflate as unknown as NodeInflate); // its types know no `info`
+  return async (bytes, maxOutputLength) => {
+    const { buffer, engine } = await inflateAsync(bytes, { maxOutputLength, info: true });
+    if (engine.bytesWritten < bytes.length)
+      throw new Error(`it ends ${bytes.length - engine.bytesWritten} bytes too soon`);
+    return buffer;
+  };
+}
 
 const EMPTY = Buffer.alloc(0);
 

@@ -5,6 +5,7 @@
  * it had its own name resolve to us (DNS rebinding), the name in Host.
  */
 
+import { KafkaError } from "@millrace/protocol";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { RequestError } from "./errors.ts";
 import type { GatewayOptions } from "./options.ts";
@@ -40,6 +41,9 @@ export class OriginGuard {
    */
   admit(request: FastifyRequest, reply: FastifyReply): boolean {
     const { host, origin } = request.headers;
+    if (host === undefined && request.raw.httpVersion !== "1.0") {
+      throw new KafkaError("INVALID_REQUEST", "the header Host is missing");
+    }
     this.#checkHost(host ?? "");
     if (origin === undefined || isSameOrigin(origin, host ?? "")) return false;
     if (!this.#origins.has(origin) && !this.#origins.has("*")) {

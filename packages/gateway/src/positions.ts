@@ -6,9 +6,9 @@ import type { Static } from "typebox";
 import { RequestError } from "./errors.ts";
 import { Type } from "./json-schema.ts";
 import { numberOf } from "./schemas.ts";
+import { TIME_MEANING, timestampOf } from "./timestamps.ts";
 
 const POSITION = /^\d{1,10}-\d{1,19}(?:,\d{1,10}-\d{1,19})*$/;
-const ISO_TIME = /^\d{4}-\d\d-\d\dT/;
 
 export const positionQuery = {
   partition: Type.Optional(numberOf("Only this one; all of them if it is left out.")),
@@ -50,8 +50,8 @@ export function readStart(query: PositionQuery, otherwise: StartPosition): Start
 }
 
 function readTime(text: string): number {
-  const timestampMs = ISO_TIME.test(text) ? Date.parse(text) : /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isNaN(timestampMs)) throw invalid("time", 'must be milliseconds or a time like "2026-01-31T08:00:00Z"');
+  const timestampMs = timestampOf(text);
+  if (timestampMs === null) throw invalid("time", `must be ${TIME_MEANING}`);
   return timestampMs;
 }
 

@@ -135,6 +135,7 @@ test("a header that is no base64 fails its record and no other", () => {
 test("an id is kept as it was written", () => {
   assert.equal(scanOne('{"id":"\\u0061 1"}').id, '"\\u0061 1"');
   assert.equal(scanOne('{"id":42}').id, "42");
+  assert.equal(scanOne('{"id":-12345678901234567890}').id, "-12345678901234567890");
 });
 
 const wrongShapes: readonly [record: string, field: string][] = [
@@ -152,6 +153,7 @@ const wrongShapes: readonly [record: string, field: string][] = [
   ['{"timestamp":9007199254740993}', "timestamp"],
   ['{"timestamp":"yesterday"}', "timestamp"],
   ['{"timestamp":"2021-02-30T00:00:00Z"}', "timestamp"],
+  ['{"timestamp":"1969-12-31T00:00:00Z"}', "timestamp"],
   ['{"timestamp":{}}', "timestamp"],
   ['{"headers":{}}', "headers"],
   ['{"headers":[1]}', "headers[0]"],

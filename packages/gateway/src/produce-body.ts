@@ -24,6 +24,7 @@ import {
 } from "./json/scanner.ts";
 import { hasEscape, stringBytes, stringText } from "./json/strings.ts";
 import { type ScannedHeader, type ScannedRecord, ScannedRecords } from "./scanned-records.ts";
+import { isoTimestamp, TIME_MEANING } from "./timestamps.ts";
 
 /** A place in the body; start is -1 where the field was left out. */
 export interface Span {
@@ -271,25 +272,19 @@ function readPartition(body: Buffer, start: number, end: number): number {
   throw new ShapeError("partition", "a whole number of 32 bits", start);
 }
 
-const ISO_TIME = /^(\d{4})-(\d\d)-(\d\d)T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
-
 function readTimestamp(body: Buffer, start: number, end: number): number {
-  const timestampMs = body[start] === QUOTE ? readIsoTime(stringText(body, start, end)) : wholeNumber(body, start, end);
+  const timestampMs =
+    body[start] === QUOTE ? isoTimestamp(stringText(body, start, end)) : wholeNumber(body, start, end);
   if (timestampMs !== null && timestampMs >= 0) return timestampMs;
-  throw new ShapeError("timestamp", 'milliseconds since 1970 or a time like "2026-01-31T08:00:00Z"', start);
+  throw new ShapeError("timestamp", TIME_MEANING, start);
 }
 
-function readIsoTime(text: string): number | null {
-  const match = ISO_TIME.exec(text);
-  if (match === null) return null;
-  // Date.parse takes February 30th for March 2nd.
-  const day = new Date(Date.UTC(Number(match[1]), Number(match[2]) - 1, Number(match[3]))).getUTCDate();
-  const timestampMs = Date.parse(text);
-  return day === Number(match[3]) && Number.isFinite(timestampMs) ? timestampMs : null;
-}
+const WHOLE_NUMBER = /^-?\d+$/;
 
+/** It goes back as it stands: a number may have any length. */
 function readId(body: Buffer, start: number, end: number): string {
-  if (body[start] === QUOTE || wholeNumber(body, start, end) !== null) return body.toString("utf8", start, end);
+  const source = body.toString("utf8", start, end);
+  if (body[start] === QUOTE || WHOLE_NUMBER.test(source)) return source;
   throw new ShapeError("id", "a string or a whole number", start);
 }
 

@@ -90,6 +90,9 @@ export function produceRoutes(context: GatewayContext): Route[] {
           504: { description: "None was acknowledged in time." },
         },
       },
+      async judgeHead({ params, query }) {
+        await findTopic(context.topics, params.topic, readProduceSettings(query));
+      },
       handle: ({ params, query, request, reply }) => handleProduceBatch(context, params.topic, query, request, reply),
     }),
   ];

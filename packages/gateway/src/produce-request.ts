@@ -3,7 +3,7 @@
 import type { FastifyRequest } from "fastify";
 import { scanEnvelope, scanLines } from "./produce-body.ts";
 import type { ProduceQuery } from "./produce-settings.ts";
-import { rawHeadersForRecord, rawRecord } from "./raw-body.ts";
+import { queryHeadersForRecord, rawHeadersForRecord, rawRecord } from "./raw-body.ts";
 import { ScannedRecords } from "./scanned-records.ts";
 import { isSet } from "./schemas.ts";
 
@@ -37,10 +37,15 @@ export function readProduceRequest(
     topic,
     query,
     mediaType,
-    rawHeaders: isRaw || hasTrace ? rawHeadersForRecord(request.raw.rawHeaders, isRaw, hasTrace) : [],
+    rawHeaders: isRaw || hasTrace ? headersForRecord(request, isRaw, hasTrace) : [],
     body,
     receivedAtMs,
   };
+}
+
+function headersForRecord({ url, raw }: FastifyRequest, isRaw: boolean, hasTrace: boolean): string[] {
+  const ofRequest = rawHeadersForRecord(raw.rawHeaders, isRaw, hasTrace);
+  return isRaw ? [...queryHeadersForRecord(url), ...ofRequest] : ofRequest;
 }
 
 /** The records, checked: which kind of body it is tells the media type. Throws RequestError. */

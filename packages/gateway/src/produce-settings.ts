@@ -6,6 +6,7 @@ import { RequestError } from "./errors.ts";
 import { type Format, formats } from "./formats.ts";
 import { Type } from "./json-schema.ts";
 import { choiceOf, flagOf, isSet, numberOf, positiveOf } from "./schemas.ts";
+import { TIME_MEANING } from "./timestamps.ts";
 
 export const partitioners = ["default", "key_hash", "round_robin", "sticky"] as const;
 export type PartitionerName = (typeof partitioners)[number];
@@ -54,10 +55,14 @@ export const produceQuery = Type.Object({
       "For NDJSON: answer with a line for each record, in their order, while records still come. A client that leaves 1 MiB of them unread is cut off.",
     ),
   ),
-  raw: Type.Optional(flagOf("The body is the value of one record, whatever its content type.")),
+  raw: Type.Optional(
+    flagOf(
+      "The body is the value of one record, whatever its content type. header.NAME=value gives the record a header, as the header Kafka-Header-NAME does.",
+    ),
+  ),
   key: Type.Optional(Type.String({ description: "Of a raw body's record; else the header Kafka-Key." })),
   partition: Type.Optional(numberOf("Of a raw body's record.")),
-  timestamp: Type.Optional(numberOf("Of a raw body's record, in milliseconds since 1970.")),
+  timestamp: Type.Optional(Type.String({ description: `Of a raw body's record: ${TIME_MEANING}.` })),
   async: Type.Optional(
     flagOf("Answer 202 as soon as the request is on disk, with a requestId to ask for the result with."),
   ),

@@ -5,10 +5,12 @@ import { decodeBase64, type Format, type PartCodec, RecordFailure, serialize } f
 import { jsonStart } from "./json/parse.ts";
 import type { ProduceQuery } from "./produce-settings.ts";
 import { type ScannedHeader, ScannedRecord } from "./scanned-records.ts";
+import { TIME_MEANING, timestampOf } from "./timestamps.ts";
 import { isTraceHeader } from "./trace-headers.ts";
 
 const KEY_HEADER = "kafka-key";
 const HEADER_PREFIX = "kafka-header-";
+const QUERY_PREFIX = "header.";
 const INT32_MAX = 2 ** 31 - 1;
 
 /** Its value is the body, and its key came beside it: neither is JSON. */
@@ -57,7 +59,7 @@ export function rawRecord(query: ProduceQuery, rawHeaders: readonly string[]): S
   const record = new RawRecord(key);
   if (headers.length > 0) record.headers = headers;
   if (query.partition !== undefined) record.partition = checkPartition(Number(query.partition));
-  if (query.timestamp !== undefined) record.timestampMs = Number(query.timestamp);
+  if (query.timestamp !== undefined) record.timestampMs = readTimestamp(query.timestamp);
   return record;
 }
 
@@ -73,8 +75,28 @@ export function rawHeadersForRecord(rawHeaders: readonly string[], isRaw: boolea
   return kept;
 }
 
+/** header.NAME=value in the query, as the request's headers would have it: names and values by turns. */
+export function queryHeadersForRecord(url: string): string[] {
+  const queryAt = url.indexOf("?");
+  if (queryAt < 0 || !url.includes(QUERY_PREFIX, queryAt)) return [];
+  return [...new URLSearchParams(url.slice(queryAt + 1))].flatMap(([name, value]) =>
+    name.startsWith(QUERY_PREFIX)
+      ? [HEADER_PREFIX + name.slice(QUERY_PREFIX.length), Buffer.from(value).toString("latin1")]
+      : [],
+  );
+}
+
 function checkPartition(partition: number): number {
   if (partition <= INT32_MAX) return partition;
-  const message = "must be a whole number of 32 bits";
-  throw new RequestError("INVALID_PARAMETER", `partition ${message}`, { details: [{ field: "partition", message }] });
+  throw invalid("partition", "must be a whole number of 32 bits");
+}
+
+function readTimestamp(text: string): number {
+  const timestampMs = timestampOf(text);
+  if (timestampMs === null) throw invalid("timestamp", `must be ${TIME_MEANING}`);
+  return timestampMs;
+}
+
+function invalid(field: string, message: string): RequestError {
+  return new RequestError("INVALID_PARAMETER", `${field} ${message}`, { details: [{ field, message }] });
 }

@@ -39,6 +39,8 @@ export interface Route {
   readonly body?: TSchema;
   /** The handler reads the body's bytes itself: they are not parsed for it. */
   readonly isRawBody?: boolean;
+  /** Rejects for what can be told before the body comes; asked where the sender waits for that (Expect: 100-continue). */
+  judgeHead?(request: FastifyRequest): Promise<void>;
   handle(request: FastifyRequest, reply: FastifyReply): unknown;
 }
 
@@ -53,10 +55,11 @@ export interface Call<Params, Query, Body> {
 /** What a schema lets pass, or otherwise without one. */
 export type StaticOr<Schema, Otherwise = unknown> = Schema extends TSchema ? Static<Schema> : Otherwise;
 
-interface RouteSpec<Params, Query, Body> extends Omit<Route, "handle" | "params" | "query" | "body"> {
+interface RouteSpec<Params, Query, Body> extends Omit<Route, "handle" | "judgeHead" | "params" | "query" | "body"> {
   readonly params?: Params;
   readonly query?: Query;
   readonly body?: Body;
+  judgeHead?(head: Pick<Call<StaticOr<Params>, StaticOr<Query>, unknown>, "params" | "query">): Promise<void>;
   handle(call: Call<StaticOr<Params, unknown>, StaticOr<Query, unknown>, StaticOr<Body, unknown>>): unknown;
 }
 
@@ -66,12 +69,18 @@ export function defineRoute<
   Query extends TSchema | undefined = undefined,
   Body extends TSchema | undefined = undefined,
 >(spec: RouteSpec<Params, Query, Body>): Route {
-  const { params, query, body, handle, ...rest } = spec;
+  const { params, query, body, judgeHead, handle, ...rest } = spec;
   return {
     ...rest,
     ...(params === undefined ? {} : { params }),
     ...(query === undefined ? {} : { query }),
     ...(body === undefined ? {} : { body }),
+    ...(judgeHead === undefined
+      ? {}
+      : {
+          judgeHead: ({ params, query }) =>
+            judgeHead({ params: params as StaticOr<Params>, query: query as StaticOr<Query> }),
+        }),
     handle(request, reply) {
       // Fastify has checked the three against these very schemas before it calls.
       return handle({

@@ -74,7 +74,10 @@ function compileRoute(ajv: Ajv, route: Route): PartCheck[] {
 }
 
 function refusal(part: Part, errors: readonly ErrorObject[]): RequestError {
-  const details = withoutAlternatives(errors).map(errorDetail);
+  const details = withoutAlternatives(errors).map((error) =>
+    // A query is text: what is none is several of them.
+    errorDetail(part === "query" && error.keyword === "type" ? { ...error, message: "must be given once" } : error),
+  );
   const [first] = details;
   const what = first === undefined ? "not as its schema says" : `${first.field ?? "the body"} ${first.message}`;
   if (part === "body") return new RequestError("INVALID_BODY", `invalid request body: ${what}`, { details });

@@ -26,7 +26,7 @@ import { linesTypes, SHORT_LINES_BYTES } from "./produce-request.ts";
 import { isRegistryPath, REGISTRY_TYPE, registryRefusal } from "./registry/registry-handlers.ts";
 import type { Route } from "./route.ts";
 import { accessOf, fastifyPath, methodsFor } from "./routes.ts";
-import type { SchemaChecks } from "./schema-checks.ts";
+import type { RouteCheck, SchemaChecks } from "./schema-checks.ts";
 
 /** A topic's name has up to 249 characters, each of which may come as %xx. */
 const PARAM_LIMIT = 1_000;
@@ -46,6 +46,8 @@ export function createServer(context: GatewayContext, routes: readonly Route[], 
     maxHeaderSize: options.headerLimitBytes,
     headersTimeout: options.requestTimeoutMs,
     connectionsCheckingInterval: CONNECTION_CHECK_MS,
+    // OriginGuard says what is missing; Node would say nothing.
+    requireHostHeader: false,
   };
   const server = fastify({
     logger: false,
@@ -117,7 +119,9 @@ export function createServer(context: GatewayContext, routes: readonly Route[], 
     // Fastify refuses what is no media type ("json"), before any parser is asked.
     if (headers["content-type"] !== undefined && !MEDIA_TYPE.test(headers["content-type"]))
       delete headers["content-type"];
-    next();
+    const { judgeHead } = request.routeOptions.config;
+    if (headers.expect === undefined || judgeHead === undefined) next();
+    else judgeHead(request).then(() => next(), next);
   });
   server.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? UNKNOWN_ROUTE;
@@ -221,7 +225,7 @@ function register(server: FastifyInstance, routes: readonly Route[], parts: Regi
       scope.route({
         method: route.method,
         url: fastifyPath(route.path),
-        config: { access: accessOf(route) },
+        config: { access: accessOf(route), ...(isRawBody ? { judgeHead: judgeHeadOf(route, check) } : {}) },
         handler: (request, reply) => {
           if (route.docs.tag !== "Health") bodies.begin(request.raw, reply.raw);
           if (health.isClosing) reply.header("connection", "close");
@@ -232,6 +236,13 @@ function register(server: FastifyInstance, routes: readonly Route[], parts: Regi
     }
     registered();
   });
+}
+
+function judgeHeadOf(route: Route, check: RouteCheck): (request: FastifyRequest) => Promise<void> {
+  return async (request) => {
+    await check(request);
+    await route.judgeHead?.(request);
+  };
 }
 
 function parseBody(body: Buffer, done: BodyDone): void {
@@ -264,6 +275,8 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
   reply.code(answer.status).header("x-request-id", request.id);
   // Who has not sent a request whole by now would keep the connection for the rest of it.
   if (answer.status === 408) reply.header("connection", "close");
+  // Who was to hear from us before the body need not send it now: what comes next could be either.
+  if (request.headers.expect !== undefined) reply.header("connection", "close");
   if (isRegistryPath(request.url)) {
     return reply.header("content-type", REGISTRY_TYPE).send(JSON.stringify(registryRefusal(answer)));
   }

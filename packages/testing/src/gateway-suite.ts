@@ -439,6 +439,29 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       });
     }
 
+    test("the key, the time and the headers of a raw body may all stand in the query", async () => {
+      const topic = await createTopic("raw-query");
+      const query = "?raw=true&key=k&timestamp=2026-01-31T08:00:00Z&header.Source=b%C3%BCro&header.x=1&header.x=2";
+
+      const { status, text } = await produce(topic, "v", query, { "Kafka-Header-Last": "3" });
+
+      assert.equal(status, 200, text);
+      const [record] = await readAll(topic, 1);
+      const headers = record?.headers.map(([name, value]) => `${name.toLowerCase()}=${value}`);
+      assert.deepEqual(headers, ["source=büro", "x=1", "x=2", "last=3"]);
+      assert.equal(record?.timestamp, Date.UTC(2026, 0, 31, 8));
+      const yesterday = await produce(topic, "v", "?raw=true&timestamp=yesterday");
+      assert.deepEqual([yesterday.status, yesterday.json.details[0].field], [400, "timestamp"]);
+    });
+
+    test("a message of text that UTF-8 cannot say is refused", async () => {
+      const topic = await createTopic("surrogate");
+
+      const { status, json } = await call("POST", `/api/topics/${topic}/messages`, '{"value":"a\\ud800"}');
+
+      assert.deepEqual([status, json.details[0].field], [400, "value"]);
+    });
+
     test("an empty raw body is an empty value, and its key may come as a header", async () => {
       const topic = await createTopic("raw-empty");
 
@@ -682,6 +705,20 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       const told = [...first, ...rest].map(({ value }) => value);
       assert.deepEqual(told.sort(), ["1", "2", "3"]);
       assert.equal(all.length, 4);
+    });
+
+    test("a tail may begin with the newest messages, so many over all partitions", async () => {
+      const topic = await createTopic("newest", 3);
+      for (const partition of [0, 1, 2, 0, 1]) {
+        await produce(topic, JSON.stringify({ records: [{ partition, value: partition }] }));
+      }
+
+      const tail = await openTail(`/api/topics/${topic}/tail?tail=2`);
+      await produce(topic, '{"records":[{"partition":2,"value":"next"}]}');
+      const taken = await tail.take(3);
+      await tail.close();
+
+      assert.deepEqual(taken.map(({ value }) => value).sort(), ['"next"', "0", "1"]);
     });
 
     test("a tail of a topic that is not there, or from no position, is refused", async () => {

@@ -18,6 +18,8 @@ const REFUSAL_LINES_PER_S = 20;
 declare module "fastify" {
   interface FastifyContextConfig {
     readonly access?: RouteAccess;
+    /** Rejects a request whose body should not come. */
+    readonly judgeHead?: (request: FastifyRequest) => Promise<void>;
   }
 }
 

@@ -119,7 +119,7 @@ export class BodyStream {
     }
   }
 
-  async *#inflated(inflater: Transform, encoding: string): AsyncGenerator<Buffer> {
+  async *#inflated(inflater: Inflater, encoding: string): AsyncGenerator<Buffer> {
     let inflatedBytes = 0;
     pipeline(this.#received(), inflater, () => {});
     try {
@@ -131,6 +131,9 @@ export class BodyStream {
         }
         yield chunk;
       }
+      // Of deflate and brotli Node leaves out what follows their end, without a word.
+      const leftBytes = this.#receivedBytes - inflater.bytesWritten;
+      if (leftBytes > 0) throw new Error(`it ends ${leftBytes} bytes too soon`);
     } catch (error) {
       if (error instanceof RequestError) throw error;
       const reason = error instanceof Error ? error.message : String(error);
@@ -162,8 +165,10 @@ export class BodyStream {
   }
 }
 
+type Inflater = Transform & { readonly bytesWritten: number };
+
 /** "whole": known, but this Node can only inflate it in one piece. */
-function createInflater(encoding: string | undefined): Transform | "none" | "whole" {
+function createInflater(encoding: string | undefined): Inflater | "none" | "whole" {
   switch (encoding?.trim().toLowerCase()) {
     case undefined:
     case "":
