@@ -62,7 +62,7 @@ export const requestErrors = {
   ),
   IDEMPOTENCY_IN_DOUBT: row(409, "Look whether the records are in the topic; send what is missing with another key."),
   SCHEMA_NOT_FOUND: row(404, "Register the schema, or check the subject or id; GET /schemas/subjects lists them."),
-  SCHEMA_INVALID: row(400, "Send an Avro schema as JSON; the message says what is wrong with it."),
+  SCHEMA_INVALID: row(400, "Send an Avro schema or a JSON schema; the message says what is wrong with it."),
   SCHEMA_REFUSED: row(
     409,
     "Keep the schema compatible with those before it, or set the subject's compatibility with PUT /schemas/config.",

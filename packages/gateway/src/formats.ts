@@ -6,12 +6,22 @@ import { stringBytes } from "./json/strings.ts";
 /**
  * json: the JSON as it was sent, byte for byte. string: the text of a JSON string; of any other value its JSON.
  * binary: the bytes that a JSON string holds in base64. avro: what the JSON says, as the request's schema has it.
+ * jsonschema: the JSON as it was sent, if the request's schema lets it pass.
  */
-export const formats = ["json", "string", "binary", "avro"] as const;
+export const formats = ["json", "string", "binary", "avro", "jsonschema"] as const;
 export type Format = (typeof formats)[number];
+
+/** Those that need a schema, and are written in Confluent's wire format. */
+export const schemaFormats = ["avro", "jsonschema"] as const satisfies readonly Format[];
+export type SchemaFormat = (typeof schemaFormats)[number];
+
+export function isSchemaFormat(format: Format | undefined): format is SchemaFormat {
+  return format === "avro" || format === "jsonschema";
+}
 
 /** Writes JSON as the bytes that a schema asks for. */
 export interface PartCodec {
+  readonly format: SchemaFormat;
   /** Of the JSON value from start to end, which the scanner has passed. */
   encode(body: Buffer, start: number, end: number): Buffer | RecordFailure;
 }
@@ -26,7 +36,7 @@ export const noCodecs: PartCodecs = { key: null, value: null };
 
 /** Why a record's content cannot be stored: the record fails, the request goes on. Not an Error: a body may hold a million of them. */
 export class RecordFailure {
-  readonly code: "SERIALIZATION_FAILED" | "INVALID_PARTITIONS";
+  readonly code: "SERIALIZATION_FAILED" | "MESSAGE_TOO_LARGE" | "INVALID_PARTITIONS";
   readonly message: string;
 
   constructor(code: RecordFailure["code"], message: string) {
@@ -47,7 +57,7 @@ const RETURN = 0x0d;
 /**
  * The bytes of the JSON value from start to end, which the scanner has passed. JSON's null is no bytes in every format.
  *
- * codec: for avro.
+ * codec: for formats that need a schema.
  */
 export function serialize(
   format: Format,
@@ -58,7 +68,9 @@ export function serialize(
 ): Buffer | null | RecordFailure {
   const first = body[start];
   if (first === LOWER_N) return null;
-  if (format === "avro") return codec === null ? failed("avro format needs a schema") : codec.encode(body, start, end);
+  if (isSchemaFormat(format)) {
+    return codec?.format === format ? codec.encode(body, start, end) : failed(`${format} format needs a schema for it`);
+  }
   if (format === "json" || (format === "string" && first !== QUOTE)) return body.subarray(start, end);
   if (first !== QUOTE) return failed("binary format expects a base64-encoded string");
   const text = stringBytes(body, start, end);

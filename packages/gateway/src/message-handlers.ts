@@ -37,7 +37,7 @@ const formatQuery = {
   format: Type.Optional(
     choiceOf(
       readFormats,
-      "How keys and values are shown: as strings; as base64; where they are JSON, as that; or, where they are Avro with a schema of the registry, as JSON. Default: string.",
+      "How keys and values are shown: as strings; as base64; where they are JSON, as that; or, where they are in Confluent's wire format, Avro with a schema of the registry or JSON with any, as JSON. Default: string.",
     ),
   ),
   "key.format": Type.Optional(choiceOf(readFormats, "For keys alone.")),
@@ -69,7 +69,9 @@ const messageSchema = Type.Object({
   timestamp: Type.Integer({ description: "Milliseconds since 1970." }),
   keyEncoding: Type.Optional(Type.String({ description: '"base64" where the bytes are not UTF-8.' })),
   valueEncoding: Type.Optional(Type.String()),
-  keySchemaId: Type.Optional(Type.Integer({ description: "With format=avro: of the schema it was written with." })),
+  keySchemaId: Type.Optional(
+    Type.Integer({ description: "With format=avro and jsonschema: of the schema it was written with." }),
+  ),
   valueSchemaId: Type.Optional(Type.Integer()),
   headers: Type.Optional(
     Type.Array(

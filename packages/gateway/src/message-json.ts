@@ -2,9 +2,11 @@
 
 import { isUtf8 } from "node:buffer";
 import type { ConsumedRecord } from "@millrace/client";
+import { isSchemaFormat, type SchemaFormat } from "./formats.ts";
 import { JsonSyntaxError, skipValue, skipWhitespace } from "./json/scanner.ts";
+import { schemaIdOf, WIRE_HEADER_BYTES } from "./wire-format.ts";
 
-export const readFormats = ["string", "json", "binary", "avro"] as const;
+export const readFormats = ["string", "json", "binary", "avro", "jsonschema"] as const;
 export type ReadFormat = (typeof readFormats)[number];
 
 export interface ReadFormats {
@@ -12,14 +14,14 @@ export interface ReadFormats {
   readonly value: ReadFormat;
 }
 
-/** What Avro's bytes say. */
+/** What bytes in Confluent's wire format say. */
 export interface DecodedPart {
   readonly json: string;
   readonly schemaId: number;
 }
 
-/** Null for bytes that are no Avro with a schema that is known. */
-export type PartDecoder = (bytes: Buffer) => DecodedPart | null;
+/** Shows Avro: null for bytes that are none, or of a schema that is not known. */
+export type AvroDecoder = (bytes: Buffer) => DecodedPart | null;
 
 /** How bytes are shown: the JSON, and what must be said about it for the bytes to be had back. */
 interface Shown {
@@ -30,11 +32,11 @@ interface Shown {
 
 const NULL: Shown = { json: "null", encoding: null };
 
-/** decode: for parts in avro format. */
-export function messageJson(record: ConsumedRecord, formats: ReadFormats, decode: PartDecoder): string {
+/** decodeAvro: for parts in avro format. */
+export function messageJson(record: ConsumedRecord, formats: ReadFormats, decodeAvro: AvroDecoder): string {
   const { partition, offset, timestamp, headers } = record;
-  const key = showPart(record.key, formats.key, decode);
-  const value = showPart(record.value, formats.value, decode);
+  const key = showPart(record.key, formats.key, decodeAvro);
+  const value = showPart(record.value, formats.value, decodeAvro);
   let json = `{"partition":${partition},"offset":${offset},"key":${key.json},"value":${value.json},"timestamp":${timestamp}`;
   if (key.encoding !== null) json += `,"keyEncoding":"${key.encoding}"`;
   if (value.encoding !== null) json += `,"valueEncoding":"${value.encoding}"`;
@@ -51,14 +53,22 @@ function headerJson([name, bytes]: ConsumedRecord["headers"][number]): string {
   return `{"key":${JSON.stringify(name)},"value":${value.json}${encoding}}`;
 }
 
-/** What is not Avro is marked as the bytes that it is. */
-function showPart(bytes: Buffer | null, format: ReadFormat, decode: PartDecoder): Shown {
-  if (bytes === null || format !== "avro") return show(bytes, format);
-  const decoded = decode(bytes);
+/** What is not what the format says is marked as the bytes that it is. */
+function showPart(bytes: Buffer | null, format: ReadFormat, decodeAvro: AvroDecoder): Shown {
+  if (bytes === null) return NULL;
+  if (!isSchemaFormat(format)) return show(bytes, format);
+  const decoded = format === "avro" ? decodeAvro(bytes) : decodeJson(bytes);
   return decoded === null ? show(bytes, "binary") : { ...decoded, encoding: null };
 }
 
-function show(bytes: Buffer | null, format: ReadFormat): Shown {
+/** The JSON stands there as it was sent: nobody needs to be asked for its schema. */
+function decodeJson(bytes: Buffer): DecodedPart | null {
+  const schemaId = schemaIdOf(bytes);
+  const json = bytes.subarray(WIRE_HEADER_BYTES);
+  return schemaId !== null && isUtf8(json) && isJson(json) ? { json: json.toString("utf8"), schemaId } : null;
+}
+
+function show(bytes: Buffer | null, format: Exclude<ReadFormat, SchemaFormat>): Shown {
   if (bytes === null) return NULL;
   if (format === "binary" || !isUtf8(bytes)) return { json: `"${bytes.toString("base64")}"`, encoding: "base64" };
   const text = bytes.toString("utf8");

@@ -203,7 +203,7 @@ export const gatewayOptions = defineOptions({
   }),
   schemaRegistry: list({
     default: [],
-    doc: "A schema registry that speaks Confluent's REST API, for records in Avro; several addresses of one are tried in turn. Without it: the built-in one, under /schemas, which keeps schemas in the topic _schemas.",
+    doc: "A schema registry that speaks Confluent's REST API, for records in Avro or with a JSON schema; several addresses of one are tried in turn. Without it: the built-in one, under /schemas, which keeps schemas in the topic _schemas.",
   }),
   schemaRegistryUsername: text<string | null>({ default: null, doc: "For basic authentication at schemaRegistry." }),
   schemaRegistryPassword: text<string | null>({

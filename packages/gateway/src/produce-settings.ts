@@ -3,7 +3,7 @@
 import { type CompressionType, compressionTypes } from "@millrace/protocol";
 import type { Static } from "typebox";
 import { RequestError } from "./errors.ts";
-import { type Format, formats } from "./formats.ts";
+import { type Format, formats, isSchemaFormat } from "./formats.ts";
 import { Type } from "./json-schema.ts";
 import { choiceOf, flagOf, isSet, numberOf, positiveOf } from "./schemas.ts";
 import { TIME_MEANING } from "./timestamps.ts";
@@ -15,13 +15,16 @@ export const produceQuery = Type.Object({
   "key.format": Type.Optional(choiceOf(formats, "How each key becomes bytes. Default: json.")),
   "value.format": Type.Optional(choiceOf(formats, "How each value becomes bytes. Default: json.")),
   "key.schema": Type.Optional(
-    Type.String({ minLength: 1, description: "For keys in avro format: what value.schema is for values." }),
+    Type.String({
+      minLength: 1,
+      description: "For keys in avro or jsonschema format: what value.schema is for values.",
+    }),
   ),
   "value.schema": Type.Optional(
     Type.String({
       minLength: 1,
       description:
-        "For values in avro format: a subject of the schema registry, whose newest schema is taken; a schema's id; or a schema itself, as JSON, which is registered as <topic>-value.",
+        "For values in avro or jsonschema format: a subject of the schema registry, whose newest schema is taken; a schema's id; or a schema itself, as JSON, which is registered as <topic>-value.",
     }),
   ),
   compression: Type.Optional(
@@ -133,9 +136,10 @@ function withQuery(query: ProduceQuery): ProduceSettings {
 
 function checkSchemaGiven(query: ProduceQuery, part: "key" | "value"): void {
   const field = `${part}.schema` as const;
-  if (query[`${part}.format`] !== "avro" || query[field] !== undefined) return;
+  const format = query[`${part}.format`];
+  if (!isSchemaFormat(format) || query[field] !== undefined) return;
   // The text is the document's own.
-  throw new RequestError("INVALID_PARAMETER", `${field} required when ${part}.format=avro`, {
-    details: [{ field, message: `is required when ${part}.format=avro` }],
+  throw new RequestError("INVALID_PARAMETER", `${field} required when ${part}.format=${format}`, {
+    details: [{ field, message: `is required when ${part}.format=${format}` }],
   });
 }

@@ -21,7 +21,7 @@ export interface ProducerContextParts {
   readonly topic: string;
   readonly partitionCount: number;
   readonly settings: ProduceSettings;
-  /** For parts in avro format. */
+  /** For parts in a format that needs a schema. */
   readonly codecs: PartCodecs;
   readonly producer: Producer;
   /** What the request asks for; null: the producer's own. */

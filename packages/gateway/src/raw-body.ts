@@ -1,7 +1,15 @@
 /** Raw bodies: the whole body is one record's value; key, headers and the rest come from the query and the HTTP headers. */
 
 import { RequestError } from "./errors.ts";
-import { decodeBase64, type Format, type PartCodec, RecordFailure, serialize } from "./formats.ts";
+import {
+  decodeBase64,
+  type Format,
+  isSchemaFormat,
+  type PartCodec,
+  RecordFailure,
+  type SchemaFormat,
+  serialize,
+} from "./formats.ts";
 import { jsonStart } from "./json/parse.ts";
 import type { ProduceQuery } from "./produce-settings.ts";
 import { type ScannedHeader, ScannedRecord } from "./scanned-records.ts";
@@ -23,20 +31,20 @@ class RawRecord extends ScannedRecord {
   }
 
   override keyBytes(_body: Buffer, format: Format, codec: PartCodec | null): Buffer | null | RecordFailure {
-    if (format === "avro" && this.#key !== null) return serializeAvro(this.#key, codec);
+    if (isSchemaFormat(format) && this.#key !== null) return serializeJson(format, this.#key, codec);
     return this.#key !== null && format === "binary" ? decodeBase64(this.#key) : this.#key;
   }
 
   override valueBytes(body: Buffer, format: Format, codec: PartCodec | null): Buffer | null | RecordFailure {
-    return format === "avro" ? serializeAvro(body, codec) : body;
+    return isSchemaFormat(format) ? serializeJson(format, body, codec) : body;
   }
 }
 
-/** Of all formats this one alone must know what the bytes say: they are JSON. */
-function serializeAvro(json: Buffer, codec: PartCodec | null): Buffer | null | RecordFailure {
+/** Of all formats these alone must know what the bytes say: they are JSON. */
+function serializeJson(format: SchemaFormat, json: Buffer, codec: PartCodec | null): Buffer | null | RecordFailure {
   const start = jsonStart(json);
-  if (start === null) return new RecordFailure("SERIALIZATION_FAILED", "avro format expects JSON");
-  return serialize("avro", json, start, json.length, codec);
+  if (start === null) return new RecordFailure("SERIALIZATION_FAILED", `${format} format expects JSON`);
+  return serialize(format, json, start, json.length, codec);
 }
 
 /**

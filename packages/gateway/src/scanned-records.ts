@@ -24,7 +24,7 @@ export class ScannedRecord {
   /** Has more than a key and a value. */
   isSpecial = false;
 
-  /** format: where the record names none. codec: for avro. */
+  /** format: where the record names none. codec: for formats that need a schema. */
   keyBytes(body: Buffer, format: Format, codec: PartCodec | null): Buffer | null | RecordFailure {
     return this.keyStart < 0 ? null : serialize(this.keyFormat ?? format, body, this.keyStart, this.keyEnd, codec);
   }

@@ -7,13 +7,23 @@ interface StoredVersion {
   readonly id: number;
   readonly version: number;
   readonly schema: string;
+  /** Of Avro it is not said. */
+  readonly schemaType?: string;
   readonly references: readonly unknown[];
+}
+
+interface NewSchema {
+  readonly schema: string;
+  readonly schemaType?: string;
+  readonly references?: readonly unknown[];
 }
 
 interface Answer {
   readonly status: number;
   readonly body: object;
 }
+
+const AVRO = "AVRO";
 
 export interface SchemaRegistryServerOptions {
   /** Basic credentials that every request must show. */
@@ -59,14 +69,15 @@ export class SchemaRegistryServer {
   }
 
   /** Puts a schema into a subject, as its next version. Returns its id. */
-  register(subject: string, schema: object | string, references: readonly unknown[] = []): number {
+  register(subject: string, schema: object | string, references: readonly unknown[] = [], schemaType = AVRO): number {
     const text = typeof schema === "string" ? schema : JSON.stringify(schema);
     const versions = this.#subjects.get(subject) ?? [];
     const known = versions.find((version) => version.schema === text);
     if (known !== undefined) return known.id;
     // The same schema has one id in all subjects.
     const id = this.#all().find((version) => version.schema === text)?.id ?? this.#nextId++;
-    this.#subjects.set(subject, [...versions, { id, version: versions.length + 1, schema: text, references }]);
+    const type = schemaType === AVRO ? {} : { schemaType };
+    this.#subjects.set(subject, [...versions, { id, version: versions.length + 1, schema: text, ...type, references }]);
     return id;
   }
 
@@ -99,17 +110,17 @@ export class SchemaRegistryServer {
   #schemaById(id: number): Answer {
     const found = this.#all().find((version) => version.id === id);
     if (found === undefined) return refused(404, 40403, `Schema ${id} not found.`);
-    const { schema, references } = found;
-    return { status: 200, body: references.length === 0 ? { schema } : { schema, references } };
+    const { schema, schemaType, references } = found;
+    return { status: 200, body: { schema, schemaType, ...(references.length === 0 ? {} : { references }) } };
   }
 
-  #add(subject: string, { schema, references }: { schema: string; references?: unknown[] }): Answer {
+  #add(subject: string, { schema, schemaType, references }: NewSchema): Answer {
     try {
       JSON.parse(schema);
     } catch {
       return refused(422, 42201, "Either the input schema or one its references is invalid");
     }
-    return { status: 200, body: { id: this.register(subject, schema, references) } };
+    return { status: 200, body: { id: this.register(subject, schema, references, schemaType) } };
   }
 
   #find(subject: string, { schema }: { schema: string }): Answer {

@@ -4,7 +4,13 @@ import { KafkaError } from "@millrace/protocol";
 import type { SerializationContext, Serializer } from "../producer/serializers.ts";
 import { type AvroSchema, type AvroType, explainMisfit, parseAvroSchema, schemaText } from "./avro-types.ts";
 import { RecentMap } from "./recent-map.ts";
-import type { SchemaReference, SchemaRegistry } from "./schema-registry.ts";
+import {
+  AVRO,
+  type SchemaReference,
+  type SchemaRegistry,
+  SchemaRegistryError,
+  type StoredSchema,
+} from "./schema-registry.ts";
 import { bindSubjectNames, type SubjectNameStrategy } from "./subject-names.ts";
 
 export type { AvroSchema } from "./avro-types.ts";
@@ -56,7 +62,7 @@ export function avroSerializer(config: AvroSerializerConfig): Serializer {
   const ask = async (subject: string): Promise<KnownSchema> => {
     if (parsed !== null) return { ...(await parsed.resolve(subject)), untilMs: Number.POSITIVE_INFINITY };
     const latest = await registry.latest(subject);
-    const type = parseAvroSchema(latest.schema, await registry.resolve(latest.references));
+    const type = await parseStored(registry, latest);
     return { id: latest.id, type, untilMs: latest.untilMs };
   };
 
@@ -170,8 +176,7 @@ export function avroDeserializer(config: AvroDeserializerConfig): AvroDeserializ
   const schemaOf = async (id: number): Promise<ReadSchema> => {
     const found = known.get(id);
     if (found !== undefined) return found;
-    const { schema, references } = await registry.schemaById(id);
-    const writerType = parseAvroSchema(schema, await registry.resolve(references));
+    const writerType = await parseStored(registry, await registry.schemaById(id));
     const read = { type: readerType ?? writerType, resolver: readerType?.createResolver(writerType) };
     known.set(id, read);
     return read;
@@ -193,6 +198,12 @@ export function avroDeserializer(config: AvroDeserializerConfig): AvroDeserializ
       throw undecodable(`schema ${id}: ${error instanceof Error ? error.message : String(error)}`, error);
     }
   };
+}
+
+async function parseStored(registry: SchemaRegistry, stored: StoredSchema): Promise<AvroType> {
+  const { schemaType = AVRO, schema, references } = stored;
+  if (schemaType !== AVRO) throw new SchemaRegistryError(`expected an Avro schema, found ${schemaType}`);
+  return parseAvroSchema(schema, await registry.resolve(references));
 }
 
 function undecodable(message: string, cause?: unknown): KafkaError {

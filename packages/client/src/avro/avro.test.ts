@@ -222,6 +222,10 @@ suite("Avro with a schema registry", () => {
     await rejects(deserialize(Buffer.from('{"id":1}')), /found first byte 123/, { retriable: false });
     await rejects(deserialize(Buffer.from([0, 0])), /found 2 bytes/, { retriable: false });
     await rejects(deserialize(Buffer.from([0, 0, 0, 0, 1, 2])), /schema 1: truncated buffer/, { retriable: false });
+    server.register("orders-json", { type: "object" }, [], "JSON");
+    await rejects(deserialize(Buffer.from([0, 0, 0, 0, 2, 2])), /expected an Avro schema, found JSON/, {
+      retriable: false,
+    });
   });
 
   test("a wrong schema is refused when the serializer is made", () => {

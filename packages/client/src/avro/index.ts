@@ -4,6 +4,7 @@ export * from "./avro-serializer.ts";
 export {
   type HttpFetch,
   type LatestSchema,
+  type ReferencedSchema,
   type SchemaReference,
   SchemaRegistry,
   type SchemaRegistryConfig,

@@ -71,7 +71,15 @@ export interface SchemaReference {
 export interface StoredSchema {
   /** JSON text. */
   readonly schema: string;
+  /** Left out: AVRO. Of another kind the registry gives the text; what it means is for the reader to know. */
+  readonly schemaType?: string;
   readonly references: readonly SchemaReference[];
+}
+
+/** A schema that another refers to, and by what name. */
+export interface ReferencedSchema {
+  readonly name: string;
+  readonly schema: string;
 }
 
 export interface LatestSchema extends StoredSchema {
@@ -97,6 +105,8 @@ export class SchemaRegistryError extends KafkaError {
 const RETRY_WAITS = { baseMs: 100, maxMs: 1_000 };
 /** Deeper references than any real schema has: they would go round in a circle. */
 const REFERENCE_DEPTH_LIMIT = 32;
+/** What a schema is of which nothing else is said. */
+export const AVRO = "AVRO";
 const MEDIA_TYPE = "application/vnd.schemaregistry.v1+json";
 
 /**
@@ -128,8 +138,8 @@ export class SchemaRegistry {
   /** The id of a schema in a subject. autoRegister: it is added if it is not there; else that is an error. */
   idOf(subject: string, schema: StoredSchema, options: { readonly autoRegister: boolean }): Promise<number> {
     const path = `/subjects/${encodeURIComponent(subject)}${options.autoRegister ? "/versions" : ""}`;
-    return this.#once(`${path} ${schema.schema}`, async () => {
-      const answer = await this.#ask("POST", path, { schemaType: "AVRO", ...schema });
+    return this.#once(`${path} ${schema.schemaType ?? ""} ${schema.schema}`, async () => {
+      const answer = await this.#ask("POST", path, { schemaType: AVRO, ...schema });
       return numberIn(answer, "id", path);
     });
   }
@@ -145,17 +155,25 @@ export class SchemaRegistry {
   }
 
   /** The texts of schemas that are referred to, each behind those that it refers to itself. */
-  async resolve(references: readonly SchemaReference[], depth = 0): Promise<string[]> {
+  async resolve(references: readonly SchemaReference[]): Promise<string[]> {
+    const texts = (await this.referenced(references)).map(({ schema }) => schema);
+    return [...new Set(texts)];
+  }
+
+  /** The same with the names by which they are referred to. */
+  async referenced(references: readonly SchemaReference[], depth = 0): Promise<ReferencedSchema[]> {
     if (depth > REFERENCE_DEPTH_LIMIT)
       throw new SchemaRegistryError(`references go deeper than ${REFERENCE_DEPTH_LIMIT}`);
-    const texts: string[] = [];
-    for (const { subject, version } of references) {
+    const schemas: ReferencedSchema[] = [];
+    for (const { name, subject, version } of references) {
       const found = await this.#once(`${subject} ${version}`, () => this.#version(subject, String(version)));
-      for (const known of [...(await this.resolve(found.references, depth + 1)), found.schema]) {
-        if (!texts.includes(known)) texts.push(known);
+      const { schema } = found;
+      for (const known of [...(await this.referenced(found.references, depth + 1)), { name, schema }]) {
+        const isThere = schemas.some((other) => other.name === known.name && other.schema === known.schema);
+        if (!isThere) schemas.push(known);
       }
     }
-    return texts;
+    return schemas;
   }
 
   async #version(subject: string, version: string): Promise<LatestSchema> {
@@ -249,10 +267,12 @@ function parseObject(json: string): object | null {
 
 function storedSchema(answer: object): StoredSchema {
   const { schema, references, schemaType } = answer as { schema?: unknown; references?: unknown; schemaType?: unknown };
-  if (schemaType !== undefined && schemaType !== "AVRO")
-    throw new SchemaRegistryError(`expected an Avro schema, found ${schemaType}`);
   if (typeof schema !== "string") throw new SchemaRegistryError("the answer has no schema");
-  return { schema, references: Array.isArray(references) ? references : [] };
+  return {
+    schema,
+    ...(typeof schemaType === "string" && schemaType !== AVRO ? { schemaType } : {}),
+    references: Array.isArray(references) ? references : [],
+  };
 }
 
 function numberIn(answer: object, name: string, where: string): number {

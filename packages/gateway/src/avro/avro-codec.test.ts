@@ -3,7 +3,8 @@ import { suite, test } from "node:test";
 import { parseAvroSchema } from "@millrace/client/internal/avro";
 import avro from "avsc";
 import { RecordFailure } from "../formats.ts";
-import { AvroCodec, WIRE_HEADER_BYTES } from "./avro-codec.ts";
+import { WIRE_HEADER_BYTES } from "../wire-format.ts";
+import { AvroCodec } from "./avro-codec.ts";
 
 const order = {
   type: "record",

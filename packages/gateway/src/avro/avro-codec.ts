@@ -1,23 +1,17 @@
-/** AvroCodec: between JSON and Confluent's wire format, a zero byte, the schema's id in four bytes, then Avro's bytes. */
+/** AvroCodec: between JSON and Avro's bytes in Confluent's wire format. */
 
 import type { AvroType } from "@millrace/client/internal/avro";
 import { WireError } from "@millrace/protocol";
 import { type PartCodec, RecordFailure } from "../formats.ts";
+import { WIRE_HEADER_BYTES, WIRE_MAGIC } from "../wire-format.ts";
 import type { AvroForm } from "./avro-form.ts";
 import { formOf } from "./avro-json.ts";
 import { AvroReader } from "./avro-reader.ts";
 import { AvroWriter } from "./avro-writer.ts";
 import { JsonCursor, Misfit } from "./json-cursor.ts";
 
-const MAGIC = 0;
-export const WIRE_HEADER_BYTES = 5;
-
-/** The id of the schema that these bytes were written with; null if they are no such record. */
-export function schemaIdOf(bytes: Buffer): number | null {
-  return bytes.length >= WIRE_HEADER_BYTES && bytes[0] === MAGIC ? bytes.readUInt32BE(1) : null;
-}
-
 export class AvroCodec implements PartCodec {
+  readonly format = "avro";
   readonly schemaId: number;
   readonly #rootName: string;
   readonly #form: AvroForm;
@@ -33,7 +27,7 @@ export class AvroCodec implements PartCodec {
   encode(body: Buffer, start: number, end: number): Buffer | RecordFailure {
     const writer = this.#writer;
     writer.reset();
-    writer.byte(MAGIC);
+    writer.byte(WIRE_MAGIC);
     writer.uint32be(this.schemaId);
     try {
       this.#form.write(JsonCursor.at(body, start, end), writer);

@@ -6,24 +6,10 @@
  */
 
 import avro from "avsc";
-import type { AvroType } from "./avro-schema.ts";
+import type { Incompatibility } from "./schema-kinds.ts";
 
 const { types } = avro;
-
-/** One reason why it cannot, in the words of Java's SchemaCompatibility. */
-export interface Incompatibility {
-  readonly errorType:
-    | "NAME_MISMATCH"
-    | "FIXED_SIZE_MISMATCH"
-    | "MISSING_ENUM_SYMBOLS"
-    | "READER_FIELD_MISSING_DEFAULT_VALUE"
-    | "TYPE_MISMATCH"
-    | "MISSING_UNION_BRANCH";
-  /** In the reader's schema, as a JSON pointer. */
-  readonly path: string;
-  readonly description: string;
-  readonly additionalInfo: string;
-}
+export type AvroType = avro.Type;
 
 /** Reasons that are told of; a schema that is another altogether has one for every part. */
 const REASONS_LIMIT = 20;

@@ -1,7 +1,7 @@
 /** How the registry tells that a schema does not go with an earlier one. */
 
-import type { Incompatibility } from "./avro-compatibility.ts";
 import type { SchemaVersion } from "./registry-records.ts";
+import type { Incompatibility } from "./schema-kinds.ts";
 
 /** How a schema was found to be incompatible with a version: what its reader and its writer would stumble over. */
 export interface IncompatibleVersion {

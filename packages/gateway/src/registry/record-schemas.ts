@@ -2,12 +2,14 @@
 
 import { createHash } from "node:crypto";
 import { parseAvroSchema, RecentMap } from "@millrace/client/internal/avro";
-import { AvroCodec } from "../avro/avro-codec.ts";
+import type { AvroCodec } from "../avro/avro-codec.ts";
 import { RequestError } from "../errors.ts";
-import type { SchemaSource } from "./schema-source.ts";
+import { type Format, isSchemaFormat } from "../formats.ts";
+import type { JsonSchemaCodec } from "../json-schema-format/json-schema-codec.ts";
+import type { FoundSchema, SchemaSource } from "./schema-source.ts";
 
 /** Schemas whose codecs are kept. */
-const CODECS_LIMIT = 1_000;
+const CODECS_LIMIT = 500;
 /** Schemas that came in requests, whose ids are kept. */
 const INLINE_LIMIT = 1_000;
 
@@ -15,39 +17,87 @@ const ID = /^\d{1,10}$/;
 /** Begins as JSON does; no name of a subject does. */
 const INLINE = /^\s*[{["]/;
 
+export type SchemaCodec = AvroCodec | JsonSchemaCodec;
+
+export interface RecordSchemasParts {
+  readonly source: SchemaSource;
+  /** Longest JSON of a key or value. */
+  readonly limitBytes: number;
+}
+
+/** A key or a value of a request, and what is said about it. */
+export interface SchemaPart {
+  readonly topic: string;
+  readonly part: "key" | "value";
+  readonly format: Format;
+  /** A subject, an id or a schema. */
+  readonly given: string;
+}
+
 export class RecordSchemas {
-  readonly #source: SchemaSource;
-  readonly #codecs = new RecentMap<number, Promise<AvroCodec>>(CODECS_LIMIT);
+  readonly #parts: RecordSchemasParts;
+  readonly #codecs = new RecentMap<number, Promise<SchemaCodec>>(CODECS_LIMIT);
   readonly #inline = new RecentMap<string, Promise<number>>(INLINE_LIMIT);
 
-  constructor(source: SchemaSource) {
-    this.#source = source;
+  constructor(parts: RecordSchemasParts) {
+    this.#parts = parts;
   }
 
   /**
    * The codec that a request asks for: by the id of a schema, by the subject whose newest it is, or by the schema itself,
    * which then is registered for the topic as Confluent's serializers do it.
    *
-   * Rejects as SchemaSource does.
+   * Rejects as SchemaSource does; with SCHEMA_INVALID for a schema of another kind than the format needs.
    */
-  async codecFor(topic: string, part: "key" | "value", given: string): Promise<AvroCodec> {
-    if (ID.test(given)) return this.codecOf(Number(given));
-    if (!INLINE.test(given)) return this.codecOf(await this.#source.latestId(given));
-    const subject = `${topic}-${part}`;
-    const known = createHash("sha256").update(`${subject} ${given}`).digest("base64");
-    return this.codecOf(await once(this.#inline, known, () => this.#source.register(subject, given)));
+  async codecFor(asked: SchemaPart): Promise<SchemaCodec> {
+    const codec = await this.codecOf(await this.#idOf(asked));
+    const { format } = asked;
+    if (!isSchemaFormat(format) || format === codec.format) return codec;
+    const message = `schema ${codec.schemaId} is for the format ${codec.format}, not for ${format}`;
+    throw new RequestError("SCHEMA_INVALID", message);
   }
 
-  codecOf(id: number): Promise<AvroCodec> {
+  codecOf(id: number): Promise<SchemaCodec> {
     return once(this.#codecs, id, async () => {
-      const { schema, referenced } = await this.#source.byId(id);
+      const found = await this.#parts.source.byId(id);
       try {
-        return new AvroCodec(id, parseAvroSchema(schema, referenced));
+        return await this.#codec(id, found);
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
-        throw new RequestError("SCHEMA_INVALID", `schema ${id} is no Avro schema: ${reason}`, { cause: error });
+        const message = `schema ${id} cannot be used: ${reason}`;
+        throw new RequestError("SCHEMA_INVALID", message, { cause: error });
       }
     });
+  }
+
+  async #idOf({ topic, part, format, given }: SchemaPart): Promise<number> {
+    const { source } = this.#parts;
+    if (ID.test(given)) return Number(given);
+    if (!INLINE.test(given)) return source.latestId(given);
+    const subject = `${topic}-${part}`;
+    const schemaType = format === "jsonschema" ? "JSON" : "AVRO";
+    const known = createHash("sha256").update(`${subject} ${schemaType} ${given}`).digest("base64");
+    return once(this.#inline, known, () => source.register(subject, schemaType, given));
+  }
+
+  async #codec(schemaId: number, { schemaType, schema, referenced }: FoundSchema): Promise<SchemaCodec> {
+    switch (schemaType) {
+      case "AVRO": {
+        const { AvroCodec } = await import("../avro/avro-codec.ts");
+        const texts = referenced.map((reference) => reference.schema);
+        return new AvroCodec(schemaId, parseAvroSchema(schema, texts));
+      }
+      case "JSON": {
+        const [{ JsonSchemaCodec }, { parseJsonSchema }] = await Promise.all([
+          import("../json-schema-format/json-schema-codec.ts"),
+          import("../json-schema-format/json-schema-check.ts"),
+        ]);
+        const check = parseJsonSchema(schema, referenced);
+        return new JsonSchemaCodec({ schemaId, check, limitBytes: this.#parts.limitBytes });
+      }
+      default:
+        throw new TypeError(`it is of type ${schemaType}; known are AVRO and JSON`);
+    }
   }
 }
 

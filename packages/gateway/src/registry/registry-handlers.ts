@@ -17,6 +17,7 @@ import {
   modes,
   type SchemaVersion,
 } from "./registry-records.ts";
+import { schemaTypes, typeMember } from "./schema-kinds.ts";
 import type { NewSchema, SchemaRegistry, Version } from "./schema-registry.ts";
 import type { KnownSchema } from "./subject-table.ts";
 
@@ -53,12 +54,14 @@ const defaultQuery = Type.Object({
 const verboseQuery = Type.Object({ verbose: Type.Optional(switchOf("Tell why it is not compatible.")) });
 
 const newSchemaBody = Type.Object({
-  schema: Type.String({ description: "An Avro schema as JSON text." }),
-  schemaType: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: "AVRO, or left out." })),
+  schema: Type.String({ description: "A schema as JSON text." }),
+  schemaType: Type.Optional(
+    Type.Union([Type.String(), Type.Null()], { description: `${schemaTypes.join(" or ")}. Default: AVRO.` }),
+  ),
   references: Type.Optional(
     Type.Union(
       [Type.Array(Type.Object({ name: Type.String(), subject: Type.String(), version: Type.Integer() })), Type.Null()],
-      { description: "Where named types are that it uses and does not define." },
+      { description: "Where that is which it uses and does not define: Avro's named types, what $ref names." },
     ),
   ),
   id: Type.Optional(Type.Union([Type.Integer(), Type.Null()], { description: "In mode IMPORT." })),
@@ -73,15 +76,15 @@ export function registryRoutes(context: GatewayContext): Route[] {
   const on = routeMaker(context);
   return [
     on("GET", "", "Whether there is a registry", {}, () => ({})),
-    on("GET", "/schemas/types", "Kinds of schemas", {}, () => ["AVRO"]),
+    on("GET", "/schemas/types", "Kinds of schemas", {}, () => schemaTypes),
     on(
       "GET",
       "/schemas/ids/{id}",
       "A schema by its id",
       { params: idParams },
       async ({ registry, params, principal }) => {
-        const { schema, references } = await findById(registry, params.id, principal);
-        return references.length === 0 ? { schema } : { schema, references };
+        const { schemaType, schema, references } = await findById(registry, params.id, principal);
+        return { ...typeMember(schemaType), schema, ...(references.length === 0 ? {} : { references }) };
       },
     ),
     on("GET", "/schemas/ids/{id}/schema", "A schema alone, by its id", { params: idParams }, async (call) =>
@@ -414,8 +417,9 @@ async function versionsOf({
   return shownVersions(known, principal).filter(({ isDeleted }) => isOn(query.deleted) || !isDeleted);
 }
 
-function versionJson({ subject, version, id, schema, references }: SchemaVersion): object {
-  return { subject, version, id, ...(references.length === 0 ? {} : { references }), schema };
+function versionJson({ subject, version, id, schemaType, schema, references }: SchemaVersion): object {
+  const ofReferences = references.length === 0 ? {} : { references };
+  return { subject, version, id, ...typeMember(schemaType), ...ofReferences, schema };
 }
 
 async function checkCompatibility(
@@ -432,10 +436,13 @@ async function checkCompatibility(
 }
 
 function readSchema({ schema, schemaType, references, id, version }: Static<typeof newSchemaBody>): NewSchema {
-  if ((schemaType ?? "AVRO") !== "AVRO") {
-    throw new RegistryError("INVALID_SCHEMA", `Invalid schema type ${schemaType}: this registry takes AVRO alone`);
+  const type = schemaTypes.find((known) => known === (schemaType ?? "AVRO"));
+  if (type === undefined) {
+    const known = schemaTypes.join(" and ");
+    throw new RegistryError("INVALID_SCHEMA", `Invalid schema type ${schemaType}: this registry takes ${known}`);
   }
   return {
+    schemaType: type,
     schema,
     references: references ?? [],
     ...(typeof id === "number" && id >= 0 ? { id } : {}),

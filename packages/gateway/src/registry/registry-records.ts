@@ -11,6 +11,7 @@
  */
 
 import type { SchemaReference } from "@millrace/client/avro";
+import { type SchemaType, schemaTypes, typeMember } from "./schema-kinds.ts";
 
 export const SCHEMAS_TOPIC = "_schemas";
 
@@ -33,6 +34,7 @@ export interface SchemaVersion {
   readonly subject: string;
   readonly version: number;
   readonly id: number;
+  readonly schemaType: SchemaType;
   /** JSON text, as it was registered. */
   readonly schema: string;
   readonly references: readonly SchemaReference[];
@@ -83,13 +85,20 @@ function texts(key: object, value: object | null): RecordTexts {
   return { key: JSON.stringify(key), value: value === null ? null : JSON.stringify(value) };
 }
 
-function schemaValue({ subject, version, id, schema, references, isDeleted }: SchemaVersion): object {
-  // Without a type it is Avro.
-  return { subject, version, id, ...(references.length === 0 ? {} : { references }), schema, deleted: isDeleted };
+function schemaValue({ subject, version, id, schemaType, schema, references, isDeleted }: SchemaVersion): object {
+  return {
+    subject,
+    version,
+    id,
+    ...typeMember(schemaType),
+    ...(references.length === 0 ? {} : { references }),
+    schema,
+    deleted: isDeleted,
+  };
 }
 
 /**
- * Null for records that say nothing to us: markers of Confluent's own, schemas that are not Avro.
+ * Null for records that say nothing to us: markers of Confluent's own, schemas of a kind that we do not know.
  *
  * Throws for what is no record of a registry: anybody who may produce to the topic may have written it.
  */
@@ -100,8 +109,10 @@ export function decodeRecord(key: Buffer | null, value: Buffer | null): Registry
     case "SCHEMA": {
       const subject = textIn(about, "subject");
       const version = countIn(about, "version");
-      if (body !== null && (body.schemaType ?? "AVRO") !== "AVRO") return null;
-      return { kind: "schema", subject, version, stored: body === null ? null : storedIn(body, subject, version) };
+      if (body === null) return { kind: "schema", subject, version, stored: null };
+      const schemaType = oneOf(schemaTypes, body.schemaType ?? "AVRO");
+      if (schemaType === null) return null;
+      return { kind: "schema", subject, version, stored: storedIn(body, { subject, version, schemaType }) };
     }
     case "DELETE_SUBJECT": {
       const version = body === null ? null : countIn(body, "version");
@@ -120,10 +131,10 @@ export function decodeRecord(key: Buffer | null, value: Buffer | null): Registry
 
 type Members = Readonly<Record<string, unknown>>;
 
-function storedIn(body: Members, subject: string, version: number): SchemaVersion {
+function storedIn(body: Members, known: Pick<SchemaVersion, "subject" | "version" | "schemaType">): SchemaVersion {
   const references = Array.isArray(body.references) ? body.references.map(referenceIn) : [];
   const id = countIn(body, "id");
-  return { subject, version, id, schema: textIn(body, "schema"), references, isDeleted: body.deleted === true };
+  return { ...known, id, schema: textIn(body, "schema"), references, isDeleted: body.deleted === true };
 }
 
 function referenceIn(given: unknown): SchemaReference {

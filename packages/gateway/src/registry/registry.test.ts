@@ -101,7 +101,7 @@ suite("the schema registry", { concurrency: false }, () => {
         ["POST", "/subjects/a-value", { schema: '"string"' }, 404, 40403],
         ["POST", "/subjects/c/versions", { schema: '{"type":"nonsense"}' }, 422, 42201],
         ["POST", "/subjects/c/versions", { schema: "" }, 422, 42201],
-        ["POST", "/subjects/c/versions", { schema: "{}", schemaType: "JSON" }, 422, 42201],
+        ["POST", "/subjects/c/versions", { schema: "{}", schemaType: "PROTOBUF" }, 422, 42201],
         ["POST", "/subjects/c/versions", { schema: '"int"', id: 7 }, 422, 42205],
         ["GET", "/config/a-value", undefined, 404, 40408],
         ["PUT", "/config/a-value", { compatibility: "SOMETIMES" }, 422, 42203],

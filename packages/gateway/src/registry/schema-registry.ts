@@ -1,13 +1,14 @@
-/** SchemaRegistry: the built-in one: what Confluent's does for Avro schemas, with the topic `_schemas` as its storage. */
+/** SchemaRegistry: the built-in one: what Confluent's does, for Avro and JSON schemas, with the topic `_schemas` as its storage. */
 
-import type { SchemaReference } from "@millrace/client/avro";
+import type { ReferencedSchema, SchemaReference } from "@millrace/client/avro";
 import { KafkaError } from "@millrace/protocol";
-import { incompatibilities } from "./avro-compatibility.ts";
-import { type AvroType, parseSchema, schemaFingerprint } from "./avro-schema.ts";
 import { describeIncompatible, type IncompatibleVersion } from "./incompatible-version.ts";
 import { RegistryError } from "./registry-errors.ts";
 import type { CompatibilityLevel, Mode, SchemaVersion } from "./registry-records.ts";
+import { schemaFingerprint } from "./schema-fingerprint.ts";
+import type { Incompatibility, ParsedSchema, SchemaParser, SchemaType } from "./schema-kinds.ts";
 import { SchemaLog, type SchemaLogParts } from "./schema-log.ts";
+import { parserOf } from "./schema-parsers.ts";
 import { type KnownSchema, SubjectTable } from "./subject-table.ts";
 
 const DEFAULT_LEVEL: CompatibilityLevel = "BACKWARD";
@@ -20,6 +21,7 @@ const REFERENCE_DEPTH_LIMIT = 32;
 const CONFLICTS_LIMIT = 5;
 
 export interface NewSchema {
+  readonly schemaType: SchemaType;
   readonly schema: string;
   readonly references: readonly SchemaReference[];
   /** Given by who copies a registry, while its mode is IMPORT. */
@@ -28,6 +30,13 @@ export interface NewSchema {
 }
 
 export type Version = number | "latest";
+
+/** A schema that is to be compared with others of its kind, which parse reads. */
+interface Candidate {
+  readonly schemaType: SchemaType;
+  readonly parsed: ParsedSchema;
+  readonly parse: SchemaParser;
+}
 
 /**
  * Every call first reads what the log has got meanwhile: several gateways over one cluster tell the same. Changes are made
@@ -81,12 +90,14 @@ export class SchemaRegistry {
   }
 
   /** The version of a subject that has this schema. */
-  async lookUp(subject: string, { schema, references }: NewSchema, hasDeleted: boolean): Promise<SchemaVersion> {
+  async lookUp(subject: string, wanted: NewSchema, hasDeleted: boolean): Promise<SchemaVersion> {
+    const parse = await parserOf(wanted.schemaType);
     const table = await this.#current();
-    parseSchema(schema, this.#referencedTexts(references));
+    parse(wanted.schema, this.referenced(wanted));
     const versions = hasDeleted ? table.versions(subject) : this.#live(subject);
     if (versions.length === 0) throw noSubject(subject);
-    const found = versions.findLast((version) => this.#isSame(version, schemaFingerprint(schema, references)));
+    const fingerprint = schemaFingerprint(wanted);
+    const found = versions.findLast((version) => this.#isSame(version, fingerprint));
     if (found === undefined) throw new RegistryError("SCHEMA_NOT_FOUND", "Schema not found");
     return found;
   }
@@ -97,9 +108,9 @@ export class SchemaRegistry {
     return this.#find(subject, "latest", false);
   }
 
-  /** The texts of the schemas that one refers to, each behind those that it refers to itself. */
-  referenced(schema: Pick<KnownSchema, "references">): readonly string[] {
-    return this.#referencedTexts(schema.references);
+  /** The schemas that one refers to, each behind those that it refers to itself. */
+  referenced({ references }: Pick<KnownSchema, "references">): readonly ReferencedSchema[] {
+    return this.#resolve(references);
   }
 
   /** Versions that refer to this one. */
@@ -111,9 +122,10 @@ export class SchemaRegistry {
   /** Adds a schema as the next version, unless the subject has it already. Returns its id. */
   async register(subject: string, schema: NewSchema): Promise<number> {
     checkSubject(subject);
+    const parse = await parserOf(schema.schemaType);
     return this.#change(async () => {
       for (let attempt = 0; attempt < CONFLICTS_LIMIT; attempt++) {
-        const stored = this.#prepare(subject, schema);
+        const stored = this.#prepare(subject, schema, parse);
         if (this.#table.version(subject, stored.version) === stored || (await this.#store(stored))) return stored.id;
         await this.#log.catchUp();
       }
@@ -126,11 +138,12 @@ export class SchemaRegistry {
 
   /** Against one version, or "all" that the subject's level asks for. Empty if it is compatible. */
   async check(subject: string, schema: NewSchema, against: Version | "all"): Promise<readonly IncompatibleVersion[]> {
+    const parse = await parserOf(schema.schemaType);
     await this.#current();
-    const type = parseSchema(schema.schema, this.#referencedTexts(schema.references));
+    const parsed = parse(schema.schema, this.referenced(schema));
     const level = this.#level(subject);
     const versions = against === "all" ? this.#comparedVersions(subject, level) : [this.#find(subject, against, false)];
-    return this.#incompatibleVersions(type, versions, level);
+    return this.#incompatibleVersions({ schemaType: schema.schemaType, parsed, parse }, versions, level);
   }
 
   /** Returns the versions that were deleted. isPermanent: of a subject that is deleted already, for good. */
@@ -238,10 +251,11 @@ export class SchemaRegistry {
   }
 
   /** The version that a registration leads to: one that is there, or a new one. */
-  #prepare(subject: string, { schema, references, id, version }: NewSchema): SchemaVersion {
+  #prepare(subject: string, wanted: NewSchema, parse: SchemaParser): SchemaVersion {
+    const { schemaType, schema, references, id, version } = wanted;
     const mode = this.#checkWritable(subject);
-    const type = parseSchema(schema, this.#referencedTexts(references));
-    const fingerprint = schemaFingerprint(schema, references);
+    const parsed = parse(schema, this.referenced(wanted));
+    const fingerprint = schemaFingerprint(wanted);
     const found = this.#live(subject).find((stored) => this.#isSame(stored, fingerprint));
     if (found !== undefined && (id === undefined || id === found.id)) return found;
     if (id !== undefined && mode !== "IMPORT") {
@@ -252,11 +266,12 @@ export class SchemaRegistry {
       throw new RegistryError("NOT_PERMITTED", `Subject ${subject} has ${VERSIONS_LIMIT} versions; no more are taken`);
     }
     if (mode === "IMPORT") this.#checkImportedId(id, fingerprint);
-    else this.#checkCompatible(subject, type);
+    else this.#checkCompatible(subject, { schemaType, parsed, parse });
     return {
       subject,
       version: version ?? (versions.at(-1)?.version ?? 0) + 1,
       id: id ?? this.#table.schemaBy(fingerprint)?.id ?? this.#table.nextId,
+      schemaType,
       schema,
       references,
       isDeleted: false,
@@ -279,7 +294,7 @@ export class SchemaRegistry {
     } finally {
       stop();
     }
-    const fingerprint = schemaFingerprint(stored.schema, stored.references);
+    const fingerprint = schemaFingerprint(stored);
     const isOurs = (seen: SchemaVersion) => seen.id === stored.id && this.#isSame(seen, fingerprint);
     const rival = meanwhile.find((seen) => !isOurs(seen) && (seen.id === stored.id || isSamePlace(seen, stored)));
     if (rival === undefined) return true;
@@ -300,9 +315,9 @@ export class SchemaRegistry {
     throw new RegistryError("NOT_PERMITTED", `Overwrite new schema with id ${id} is not permitted`);
   }
 
-  #checkCompatible(subject: string, type: AvroType): void {
+  #checkCompatible(subject: string, candidate: Candidate): void {
     const level = this.#level(subject);
-    const failed = this.#incompatibleVersions(type, this.#comparedVersions(subject, level), level);
+    const failed = this.#incompatibleVersions(candidate, this.#comparedVersions(subject, level), level);
     if (failed.length === 0) return;
     const details = failed.flatMap((incompatible) => describeIncompatible(incompatible, level)).join(", ");
     const message = `Schema being registered is incompatible with an earlier schema for subject "${subject}", details: [${details}]`;
@@ -316,16 +331,17 @@ export class SchemaRegistry {
   }
 
   #incompatibleVersions(
-    type: AvroType,
+    { schemaType, parsed, parse }: Candidate,
     versions: readonly SchemaVersion[],
     level: CompatibilityLevel,
   ): IncompatibleVersion[] {
     if (level === "NONE") return [];
     const failed = versions.map((version) => {
-      const earlier = parseSchema(version.schema, this.#referencedTexts(version.references));
+      if (version.schemaType !== schemaType) return { version, reasons: [otherType(schemaType, version)] };
+      const earlier = parse(version.schema, this.referenced(version));
       const reasons = [
-        ...(level.startsWith("FORWARD") ? [] : incompatibilities(type, earlier)),
-        ...(level.startsWith("BACKWARD") ? [] : incompatibilities(earlier, type)),
+        ...(level.startsWith("FORWARD") ? [] : parsed.readerProblems(earlier)),
+        ...(level.startsWith("BACKWARD") ? [] : earlier.readerProblems(parsed)),
       ];
       return { version, reasons };
     });
@@ -353,20 +369,23 @@ export class SchemaRegistry {
     return this.#table.schema(id)?.fingerprint === fingerprint;
   }
 
-  #referencedTexts(references: readonly SchemaReference[], depth = 0): string[] {
+  #resolve(references: readonly SchemaReference[], depth = 0): ReferencedSchema[] {
     if (depth > REFERENCE_DEPTH_LIMIT) {
       throw new RegistryError("INVALID_SCHEMA", `references go deeper than ${REFERENCE_DEPTH_LIMIT}`);
     }
-    const texts = new Set<string>();
-    for (const { subject, version } of references) {
+    const schemas: ReferencedSchema[] = [];
+    for (const { name, subject, version } of references) {
       const stored = this.#table.version(subject, version);
       if (stored === undefined || (stored.isDeleted && depth === 0)) {
         const message = `No schema reference found for subject "${subject}" and version ${version}`;
         throw new RegistryError("INVALID_SCHEMA", message);
       }
-      for (const text of [...this.#referencedTexts(stored.references, depth + 1), stored.schema]) texts.add(text);
+      for (const known of [...this.#resolve(stored.references, depth + 1), { name, schema: stored.schema }]) {
+        const isThere = schemas.some((other) => other.name === known.name && other.schema === known.schema);
+        if (!isThere) schemas.push(known);
+      }
     }
-    return [...texts];
+    return schemas;
   }
 
   #referrers({ subject, version }: SchemaVersion): SchemaVersion[] {
@@ -398,6 +417,15 @@ function checkSubject(subject: string): void {
 
 function isSamePlace(a: SchemaVersion, b: SchemaVersion): boolean {
   return a.subject === b.subject && a.version === b.version;
+}
+
+function otherType(schemaType: SchemaType, earlier: SchemaVersion): Incompatibility {
+  return {
+    errorType: "SCHEMA_TYPE_MISMATCH",
+    path: "",
+    description: `The type of the schema has changed from ${earlier.schemaType} to ${schemaType}`,
+    additionalInfo: `expected: ${earlier.schemaType}`,
+  };
 }
 
 function noSubject(subject: string): RegistryError {

@@ -1,17 +1,20 @@
 /** SchemaSource: where the schemas of records come from: the built-in registry, or another that speaks Confluent's REST API. */
 
-import { SchemaRegistry as RemoteRegistry, SchemaRegistryError } from "@millrace/client/avro";
+import { type ReferencedSchema, SchemaRegistry as RemoteRegistry, SchemaRegistryError } from "@millrace/client/avro";
 import { KafkaError } from "@millrace/protocol";
 import { RequestError } from "../errors.ts";
 import type { GatewayOptions } from "../options.ts";
 import { RegistryError } from "./registry-errors.ts";
+import type { SchemaType } from "./schema-kinds.ts";
 import type { SchemaRegistry } from "./schema-registry.ts";
 
 export interface FoundSchema {
+  /** As the registry names it; another may have kinds that we do not know. */
+  readonly schemaType: SchemaType | string;
   /** JSON text. */
   readonly schema: string;
-  /** Of the named types that it uses and does not define, each behind those that it uses itself. */
-  readonly referenced: readonly string[];
+  /** What it uses and does not define, each behind what that uses itself. */
+  readonly referenced: readonly ReferencedSchema[];
 }
 
 /**
@@ -23,18 +26,19 @@ export interface SchemaSource {
   /** Of the newest schema in a subject. */
   latestId(subject: string): Promise<number>;
   /** The id of a schema in a subject, to which it is added if it is not there. */
-  register(subject: string, schema: string): Promise<number>;
+  register(subject: string, schemaType: SchemaType, schema: string): Promise<number>;
 }
 
 export function builtInSource(registry: SchemaRegistry): SchemaSource {
   return {
     byId: (id) =>
       refusing(async () => {
-        const { schema, references } = await registry.schemaById(id);
-        return { schema, referenced: registry.referenced({ references }) };
+        const found = await registry.schemaById(id);
+        return { schemaType: found.schemaType, schema: found.schema, referenced: registry.referenced(found) };
       }),
     latestId: (subject) => refusing(async () => (await registry.latest(subject)).id),
-    register: (subject, schema) => refusing(() => registry.register(subject, { schema, references: [] })),
+    register: (subject, schemaType, schema) =>
+      refusing(() => registry.register(subject, { schemaType, schema, references: [] })),
   };
 }
 
@@ -51,12 +55,12 @@ export function remoteSource(options: GatewayOptions): SchemaSource {
   return {
     byId: (id) =>
       refusing(async () => {
-        const { schema, references } = await registry.schemaById(id);
-        return { schema, referenced: await registry.resolve(references) };
+        const { schemaType = "AVRO", schema, references } = await registry.schemaById(id);
+        return { schemaType, schema, referenced: await registry.referenced(references) };
       }),
     latestId: (subject) => refusing(async () => (await registry.latest(subject)).id),
-    register: (subject, schema) =>
-      refusing(() => registry.idOf(subject, { schema, references: [] }, { autoRegister: true })),
+    register: (subject, schemaType, schema) =>
+      refusing(() => registry.idOf(subject, { schemaType, schema, references: [] }, { autoRegister: true })),
   };
 }
 

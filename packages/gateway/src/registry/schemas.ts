@@ -1,11 +1,12 @@
-/** Schemas: all that the gateway does with schemas of records. Avro is loaded by the first request that needs it. */
+/** Schemas: all that the gateway does with schemas of records. What that takes is loaded by the first request that needs it. */
 
 import type { ConsumedRecord } from "@millrace/client";
 import { RequestError } from "../errors.ts";
-import { noCodecs, type PartCodecs, RecordFailure } from "../formats.ts";
-import type { DecodedPart, PartDecoder, ReadFormats } from "../message-json.ts";
+import { type Format, noCodecs, type PartCodecs, RecordFailure } from "../formats.ts";
+import type { AvroDecoder, DecodedPart, ReadFormats } from "../message-json.ts";
 import type { ProduceSettings } from "../produce-settings.ts";
-import type { RecordSchemas } from "./record-schemas.ts";
+import { schemaIdOf } from "../wire-format.ts";
+import type { RecordSchemas, SchemaCodec } from "./record-schemas.ts";
 import type { SchemaLogParts } from "./schema-log.ts";
 import type { SchemaRegistry } from "./schema-registry.ts";
 
@@ -24,20 +25,22 @@ export class Schemas {
   }
 
   /** What the records of a request are written with. Rejects as SchemaSource does. */
-  async codecsFor(topic: string, { keySchema, valueSchema }: ProduceSettings): Promise<PartCodecs> {
+  async codecsFor(topic: string, settings: ProduceSettings): Promise<PartCodecs> {
+    const { keySchema, valueSchema, keyFormat, valueFormat } = settings;
     if (keySchema === null && valueSchema === null) return noCodecs;
     const schemas = await this.#recordSchemas();
-    const key = keySchema === null ? null : await schemas.codecFor(topic, "key", keySchema);
-    return { key, value: valueSchema === null ? null : await schemas.codecFor(topic, "value", valueSchema) };
+    const codecFor = async (part: "key" | "value", format: Format, given: string | null) =>
+      given === null ? null : schemas.codecFor({ topic, part, format, given });
+    const key = await codecFor("key", keyFormat, keySchema);
+    return { key, value: await codecFor("value", valueFormat, valueSchema) };
   }
 
   /** Shows the parts of these records that are Avro; what is none, or of a schema that is not there, it leaves alone. */
-  async decoderFor(records: readonly ConsumedRecord[], formats: ReadFormats): Promise<PartDecoder> {
+  async decoderFor(records: readonly ConsumedRecord[], formats: ReadFormats): Promise<AvroDecoder> {
     const parts = (["key", "value"] as const).filter((part) => formats[part] === "avro");
     if (parts.length === 0) return noDecoder;
-    const { schemaIdOf } = await import("../avro/avro-codec.ts");
     const schemas = await this.#recordSchemas();
-    const codecs = new Map<number, Awaited<ReturnType<RecordSchemas["codecOf"]>> | null>();
+    const codecs = new Map<number, SchemaCodec | null>();
     let unknownCount = 0;
     for (const bytes of records.flatMap((record) => parts.map((part) => record[part]))) {
       const id = bytes === null ? null : schemaIdOf(bytes);
@@ -48,7 +51,7 @@ export class Schemas {
     }
     return (bytes): DecodedPart | null => {
       const codec = codecs.get(schemaIdOf(bytes) ?? -1) ?? null;
-      const json = codec?.decode(bytes) ?? null;
+      const json = codec?.format === "avro" ? codec.decode(bytes) : null;
       return codec === null || json === null || json instanceof RecordFailure
         ? null
         : { json, schemaId: codec.schemaId };
@@ -82,11 +85,12 @@ export class Schemas {
       import("./schema-source.ts"),
     ]);
     const isElsewhere = options.schemaRegistry.length > 0;
-    return new RecordSchemas(isElsewhere ? remoteSource(options) : builtInSource(await this.registry()));
+    const source = isElsewhere ? remoteSource(options) : builtInSource(await this.registry());
+    return new RecordSchemas({ source, limitBytes: options.maxRequestSize });
   }
 }
 
-const noDecoder: PartDecoder = () => null;
+const noDecoder: AvroDecoder = () => null;
 
 function nullIfRefused(error: unknown): null {
   if (error instanceof RequestError) return null;

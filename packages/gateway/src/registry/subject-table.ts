@@ -1,12 +1,14 @@
 /** SubjectTable: what the records of `_schemas` add up to: subjects with their versions, schemas by id, and settings. */
 
 import type { SchemaReference } from "@millrace/client/avro";
-import { schemaFingerprint } from "./avro-schema.ts";
 import type { CompatibilityLevel, Mode, RegistryRecord, SchemaVersion } from "./registry-records.ts";
+import { schemaFingerprint } from "./schema-fingerprint.ts";
+import type { SchemaType } from "./schema-kinds.ts";
 
 /** A schema, whichever subjects have it. */
 export interface KnownSchema {
   readonly id: number;
+  readonly schemaType: SchemaType;
   readonly schema: string;
   readonly references: readonly SchemaReference[];
   readonly fingerprint: string;
@@ -94,13 +96,14 @@ export class SubjectTable {
   }
 
   #add(stored: SchemaVersion): void {
-    const { subject, version, id, schema, references } = stored;
+    const { subject, version, id, schemaType, schema, references } = stored;
     const versions = this.#subjects.get(subject) ?? new Map<number, SchemaVersion>();
     this.#subjects.set(subject, versions.set(version, stored));
     this.#highestId = Math.max(this.#highestId, id);
     let known = this.#schemas.get(id);
     if (known === undefined) {
-      known = { id, schema, references, fingerprint: schemaFingerprint(schema, references), versions: new Set() };
+      const fingerprint = schemaFingerprint(stored);
+      known = { id, schemaType, schema, references, fingerprint, versions: new Set() };
       this.#schemas.set(id, known);
       if (!this.#ids.has(known.fingerprint)) this.#ids.set(known.fingerprint, id);
     }
