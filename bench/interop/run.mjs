@@ -1,7 +1,7 @@
 /**
  * Runs the clients that are here against a broker of this checkout: node bench/interop/run.mjs [NAME…]
  *
- * INTEROP_PYTHON: a python with confluent-kafka[avro,schema-registry] and kafka-python; INTEROP_MODULES: a folder in which
+ * INTEROP_PYTHON: a python with confluent-kafka[avro,json,schema-registry] and kafka-python; INTEROP_MODULES: a folder in which
  * kafkajs, @kafkajs/confluent-schema-registry, @platformatic/kafka and node@24 are installed, and plugins of kafkajs for more codecs; KAFKA_TOOL: what runs Kafka's
  * tools by name ("kafka tool"); KAFKA_JARS: a folder with Kafka's jars. What is missing is skipped, and said so. Exit code
  * 1 if anything failed.
@@ -58,6 +58,7 @@ const scenarios = {
   kafkajs: { is: modules !== "", command: [process.execPath, "kafkajs.mjs", server] },
   "kafkajs-registry": { is: modules !== "", command: [process.execPath, "registry.mjs", server, url] },
   "confluent-registry": { is: python !== "", command: [python, "registry.py", server, url] },
+  "confluent-json-schema": { is: python !== "", command: [python, "json_schema.py", server, url] },
   platformatic: { is: modules !== "" && existsSync(newNode), command: [newNode, "platformatic.mjs", server] },
   "franz-go": { is: has("go"), command: ["go", "run", ".", server], folder: "franz-go" },
   java: { is: jars !== "", command: ["java", "-cp", join(jars, "*"), "JavaClients.java", server] },
