@@ -109,6 +109,19 @@ test("missing and superfluous operands are told with an example", () => {
   assert.equal(failure(() => readArguments(spec, [], {})).message, "TOPIC is missing, as in: millrace try it");
 });
 
+test("who gives a topic's settings as Kafka's tool takes them is told how they are given here", () => {
+  const withSettings = defineOptions({
+    set: list({ default: [], doc: "Settings." }),
+    config: text<string | null>({ default: null, doc: "A file." }),
+  });
+  const words = ["orders", "--config", "retention.ms=1000"];
+
+  const error = failure(() => readArguments({ ...spec, options: withSettings }, words, {}).options());
+
+  assert.ok(error instanceof UsageError);
+  assert.match(error.message, /--set retention\.ms=1000/);
+});
+
 test("a config file that is missing, no JSON, or has a wrong key is an error of its own, with exit code 1", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "millrace-arguments-"));
   t.after(() => rmSync(folder, { recursive: true }));

@@ -183,6 +183,10 @@ function readConfigFile(spec: CommandSpec<OptionEntries>, path: string): Map<str
   try {
     given = JSON.parse(readFileSync(path, "utf8"));
   } catch (error) {
+    // Kafka's own tool for topics takes settings by this name.
+    if (path.includes("=") && "set" in spec.options.entries) {
+      throw new UsageError(`--config is a file of options; a topic's settings are given with --set ${path}`);
+    }
     const reason = error instanceof Error ? error.message : String(error);
     throw new CommandError(`the config file ${path} cannot be read: ${reason}`);
   }

@@ -61,6 +61,20 @@ test("a key made before the server starts opens what it is for; one made while i
   }
 });
 
+test("a key may be made for some seconds", async () => {
+  const folder = await temporaryFolder();
+  try {
+    const beforeMs = Date.now();
+    const made = await runMillrace(["keys", "create", "--data-dir", folder.path, "--expires", "45s", "--json"]);
+
+    const { expiresAt } = JSON.parse(made.stdout.toString());
+    const lastsMs = Date.parse(expiresAt) - beforeMs;
+    assert.ok(lastsMs >= 45_000 && lastsMs < 245_000, expiresAt);
+  } finally {
+    await folder.remove();
+  }
+});
+
 test("a scope or a time that is none ends with exit code 2 and makes no key", async () => {
   const folder = await temporaryFolder();
   try {

@@ -1,6 +1,6 @@
 /** What the `millrace keys` commands take. */
 
-import { type Clock, DAY_MS, defineOptions, flag, HOUR_MS, list, MINUTE_MS, text } from "@millrace/base";
+import { type Clock, DAY_MS, defineOptions, flag, HOUR_MS, list, MINUTE_MS, SECOND_MS, text } from "@millrace/base";
 import { scopes } from "@millrace/gateway";
 import { ownVariable, sharedVariable } from "../command/arguments.ts";
 
@@ -27,7 +27,7 @@ export const keysCreateOptions = defineOptions({
   expires: text<string | null>({
     default: null,
     typeName: "time",
-    doc: "When it stops working: after a while, as 90d, 12h or 30m, or at a time, as 2027-01-31T00:00:00Z. Without it: never.",
+    doc: "When it stops working: after a while, as 90d, 12h, 30m or 45s, or at a time, as 2027-01-31T00:00:00Z. Without it: never.",
   }),
   json,
   config,
@@ -40,12 +40,12 @@ export function keysVariable(command: string): (option: string) => string {
   return (option) => (option === "dataDir" ? sharedVariable(option) : ownVariable(command, option));
 }
 
-const UNITS: Readonly<Record<string, number>> = { m: MINUTE_MS, h: HOUR_MS, d: DAY_MS };
+const UNITS: Readonly<Record<string, number>> = { s: SECOND_MS, m: MINUTE_MS, h: HOUR_MS, d: DAY_MS };
 
 /** Milliseconds since 1970; null if the text is neither a while nor a time to come. */
 export function readExpiry(given: string, clock: Clock): number | null {
   const nowMs = clock.timestampMs();
-  const match = /^(\d{1,6})([mhd])$/.exec(given);
+  const match = /^(\d{1,6})([smhd])$/.exec(given);
   const atMs = match === null ? Date.parse(given) : nowMs + Number(match[1]) * (UNITS[match[2] ?? ""] ?? 0);
   return Number.isNaN(atMs) || atMs <= nowMs ? null : atMs;
 }
