@@ -22,7 +22,7 @@ export async function renderDocs() {
 async function renderBroker() {
   const { handlers } = await distOf("broker/dist/handlers/index.js");
   const { brokerOptions } = await distOf("broker/dist/options.js");
-  const { topicSettings } = await distOf("broker/dist/topic-settings.js");
+  const { topicSettings } = await distOf("broker/dist/topics/topic-settings.js");
   const rows = handlers.map(({ apiKey, name, versions: { min, max } }) => [
     apiKey,
     name,
@@ -48,7 +48,7 @@ async function renderConfig() {
   const { adminOptions } = await distOf("client/dist/admin.js");
   const { readerOptions } = await distOf("client/dist/reader.js");
   const { brokerOptions } = await distOf("broker/dist/options.js");
-  const { topicSettings } = await distOf("broker/dist/topic-settings.js");
+  const { topicSettings } = await distOf("broker/dist/topics/topic-settings.js");
   const { gatewayOptions } = await distOf("gateway/dist/options.js");
   const { environmentName, flagName } = await distOf("base/dist/index.js");
   const own = (table) => without(table.entries, Object.keys(commonOptions.entries));
