@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
+import { OptionError } from "@millrace/base";
 import {
   createTopicsApi,
   errorByNumber,
@@ -11,6 +12,7 @@ import {
   produceApi,
 } from "@millrace/protocol";
 import { recordBatch, type StartedBroker, startBroker, WireClient } from "@millrace/testing";
+import type { FaultSpec } from "./faults.ts";
 
 let started: StartedBroker;
 let client: WireClient;
@@ -155,4 +157,24 @@ test("a fault that could never hit is refused, and the message says why", () => 
   refused({ api: "Produce", error: "BUFFER_EXHAUSTED" }, /not in Kafka's error table/);
   refused({ api: "Produce", error: "INVALID_RECORD", disconnect: true }, /carries no error/);
   refused({ api: "Produce", delayMs: -1 }, /delayMs is -1/);
+});
+
+test("a fault whose fields are misspelt or of another type is refused, and the message names the field", () => {
+  const refusal = (spec: object) => {
+    try {
+      // What plain JavaScript may hand over.
+      started.broker.faults.inject(spec as FaultSpec);
+    } catch (error) {
+      return error instanceof OptionError ? error.message : assert.fail(String(error));
+    }
+    return assert.fail(`${JSON.stringify(spec)} was taken`);
+  };
+
+  assert.match(refusal({}), /needs the name of an API/);
+  assert.match(refusal({ error: "NOT_LEADER_OR_FOLLOWER" }), /needs the name of an API/);
+  assert.match(refusal({ api: 0, delayMs: 1 }), /^api is 0; it must be a string/);
+  assert.match(refusal({ api: "Produce", delay: 5 }), /no delay; did you mean delayMs\?/);
+  assert.match(refusal({ api: "Produce", delayMs: "5" }), /^delayMs is "5"; it must be a number/);
+  assert.match(refusal({ api: "Produce", topic: 7, delayMs: 5 }), /^topic is 7; it must be a string/);
+  assert.match(refusal({ api: "Produce", delayMs: 5, times: 0 }), /^times is 0; .* at least 1/);
 });

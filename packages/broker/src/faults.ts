@@ -153,7 +153,37 @@ class ActiveFault implements Fault, FaultHit {
   }
 }
 
+const fieldTypes: Readonly<Record<keyof FaultSpec, "string" | "number" | "boolean">> = {
+  api: "string",
+  topic: "string",
+  partition: "number",
+  clientId: "string",
+  error: "string",
+  delayMs: "number",
+  disconnect: "boolean",
+  isCarriedOut: "boolean",
+  times: "number",
+};
+
+/** Most tests are JavaScript: a misspelt field would make a fault that hits what it should not. */
+function checkFields(spec: FaultSpec): void {
+  if (spec.api === undefined)
+    throw new OptionError("api", 'a fault needs the name of an API, as in { api: "Produce" }');
+  const known: Readonly<Record<string, string>> = fieldTypes;
+  for (const [name, value] of Object.entries<unknown>({ ...spec })) {
+    const type = known[name];
+    if (type === undefined) {
+      const nearest = nearestName(name, Object.keys(known));
+      const hint = nearest === null ? `it may have ${Object.keys(known).join(", ")}` : `did you mean ${nearest}?`;
+      throw new OptionError(name, `a fault has no ${name}; ${hint}`);
+    }
+    if (value === undefined || typeof value === type) continue;
+    throw new OptionError(name, `${name} is ${JSON.stringify(value)}; it must be a ${type}`);
+  }
+}
+
 function checkSpec(spec: FaultSpec, { apiNames, topicApis, partitionApis }: FaultsParts): void {
+  checkFields(spec);
   const { api, topic, partition, error, delayMs, disconnect, times } = spec;
   if (!apiNames.includes(api)) {
     const nearest = nearestName(api, apiNames);
@@ -175,8 +205,11 @@ function checkSpec(spec: FaultSpec, { apiNames, topicApis, partitionApis }: Faul
   if (error === undefined && disconnect !== true && delayMs === undefined) {
     throw new OptionError("api", `a fault of ${api} needs an error, a delayMs or disconnect: true`);
   }
-  for (const [name, value] of Object.entries({ delayMs, times })) {
-    if (value !== undefined && !(value >= 0)) throw new OptionError(name, `${name} is ${value}; it must be at least 0`);
+  if (delayMs !== undefined && !(delayMs >= 0)) {
+    throw new OptionError("delayMs", `delayMs is ${delayMs}; it must be at least 0`);
+  }
+  if (times !== undefined && !(Number.isInteger(times) && times >= 1)) {
+    throw new OptionError("times", `times is ${times}; it must be a whole number, at least 1`);
   }
 }
 
