@@ -22,8 +22,9 @@ import {
 import { Cluster } from "./cluster/cluster.ts";
 import type { Connection } from "./cluster/connection.ts";
 import { listOffsets, type OffsetAndTimestamp, type OffsetSpec } from "./cluster/list-offsets.ts";
-import { type ClusterMetadata, type PartitionMetadata, type TopicMetadata, topicOf } from "./cluster/metadata.ts";
+import type { ClusterMetadata } from "./cluster/metadata.ts";
 import { retrying } from "./cluster/retrying.ts";
+import { type PartitionMetadata, type TopicMetadata, topicOf } from "./cluster/topic-metadata.ts";
 import { type ConfigOf, commonOptions } from "./common-options.ts";
 import { ClosedError } from "./errors.ts";
 

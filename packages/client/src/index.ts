@@ -10,8 +10,9 @@ export {
 } from "@millrace/protocol";
 export * from "./admin.ts";
 export type { OffsetAndTimestamp, OffsetSpec } from "./cluster/list-offsets.ts";
-export type { BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata } from "./cluster/metadata.ts";
+export type { BrokerNode, ClusterMetadata } from "./cluster/metadata.ts";
 export type { OauthCredentials, OauthToken, PasswordCredentials, SaslOptions } from "./cluster/sasl.ts";
+export type { PartitionMetadata, TopicMetadata } from "./cluster/topic-metadata.ts";
 export type { SslOptions } from "./common-options.ts";
 export * from "./errors.ts";
 export type { CallbackStats, ErrorCallback, SuccessCallback } from "./producer/callback-manager.ts";

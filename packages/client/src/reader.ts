@@ -18,8 +18,8 @@ import {
 } from "@millrace/protocol";
 import { Cluster } from "./cluster/cluster.ts";
 import { listOffsets } from "./cluster/list-offsets.ts";
-import type { PartitionMetadata, TopicMetadata } from "./cluster/metadata.ts";
 import { retrying } from "./cluster/retrying.ts";
+import type { PartitionMetadata, TopicMetadata } from "./cluster/topic-metadata.ts";
 import { until } from "./cluster/until.ts";
 import { type ConfigOf, commonOptions } from "./common-options.ts";
 import { ClosedError } from "./errors.ts";

@@ -2,7 +2,7 @@
 
 import { BrokerError, errorByCode, listOffsetsApi } from "@millrace/protocol";
 import type { Connection } from "./connection.ts";
-import type { PartitionMetadata } from "./metadata.ts";
+import type { PartitionMetadata } from "./topic-metadata.ts";
 
 /** number: milliseconds since the epoch. */
 export type OffsetSpec = "earliest" | "latest" | number;

@@ -5,7 +5,7 @@ import { KafkaError, metadataApi } from "@millrace/protocol";
 import { ScriptedBroker, scriptedTopic } from "@millrace/testing";
 import { commonOptions } from "../common-options.ts";
 import { Cluster } from "./cluster.ts";
-import type { TopicMetadata } from "./metadata.ts";
+import type { TopicMetadata } from "./topic-metadata.ts";
 
 type Topic = ReturnType<typeof scriptedTopic>;
 

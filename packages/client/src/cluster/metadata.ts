@@ -1,53 +1,26 @@
 /** What is known of the cluster: topics, their partitions and leaders; kept fresh, and never turned back by an old answer. */
 
 import { type Clock, type Logger, type Random, sleep, type Timer } from "@millrace/base";
-import {
-  BrokerError,
-  errorByCode,
-  errorByNumber,
-  isRetriable,
-  KafkaError,
-  metadataApi,
-  NIL_UUID,
-} from "@millrace/protocol";
+import { BrokerError, errorByCode, errorByNumber, isRetriable, KafkaError, metadataApi } from "@millrace/protocol";
 import { ClosedError } from "../errors.ts";
 import { backoffMs } from "../retry.ts";
 import type { Connection } from "./connection.ts";
+import {
+  type LeaderHint,
+  type MetadataResponse,
+  mergeTopic,
+  type PartitionMetadata,
+  type TopicMetadata,
+  topicOf,
+  withLeader,
+} from "./topic-metadata.ts";
 import { until } from "./until.ts";
-
-export interface PartitionMetadata {
-  readonly partition: number;
-  /** -1: it has none at the moment. */
-  readonly leaderId: number;
-  /** -1: the broker does not tell. */
-  readonly leaderEpoch: number;
-  readonly replicas: readonly number[];
-  readonly isr: readonly number[];
-}
-
-export interface TopicMetadata {
-  readonly name: string;
-  /** 22 characters of base64url; NIL_UUID if the broker knows none. */
-  readonly topicId: string;
-  /** One of Kafka's own, like __consumer_offsets. */
-  readonly isInternal: boolean;
-  /** Index = partition. */
-  readonly partitions: readonly PartitionMetadata[];
-}
 
 /** A broker of the cluster and where it listens. */
 export interface BrokerNode {
   readonly nodeId: number;
   readonly host: string;
   readonly port: number;
-}
-
-/** A partition's leader, as the broker that is not it any more told with its error (KIP-951). */
-export interface LeaderHint {
-  readonly topic: string;
-  readonly partition: number;
-  readonly leaderId: number;
-  readonly leaderEpoch: number;
 }
 
 /** What a Metadata answer says about the cluster, beside topics. */
@@ -79,9 +52,6 @@ export interface MetadataOptions {
   /** The brokers that are known are no longer those of this cluster (KIP-1102). */
   onRebootstrapRequired(): void;
 }
-
-type MetadataResponse = ReturnType<typeof metadataApi.response.decode>;
-type TopicAnswer = MetadataResponse["topics"][number];
 
 interface Entry {
   topic: TopicMetadata;
@@ -205,11 +175,9 @@ export class Metadata {
   /** Takes a leader that a broker named with its error, unless a newer one is known. */
   updateLeader(hint: LeaderHint): void {
     const entry = this.#topics.get(hint.topic);
-    const known = entry?.topic.partitions[hint.partition];
-    if (entry === undefined || known === undefined || hint.leaderEpoch <= known.leaderEpoch || hint.leaderId < 0)
-      return;
-    const partition = { ...known, leaderId: hint.leaderId, leaderEpoch: hint.leaderEpoch };
-    entry.topic = { ...entry.topic, partitions: entry.topic.partitions.with(hint.partition, partition) };
+    const changed = entry === undefined ? null : withLeader(entry.topic, hint);
+    if (entry === undefined || changed === null) return;
+    entry.topic = changed;
     this.#tellListeners();
   }
 
@@ -340,7 +308,7 @@ export class Metadata {
         continue;
       }
       entry.missingSinceMs = null;
-      const merged = merge(entry.topic, topicOf(answer, name));
+      const merged = mergeTopic(entry.topic, topicOf(answer, name));
       hasChanged ||= merged !== entry.topic;
       entry.topic = merged;
     }
@@ -367,56 +335,6 @@ export class Metadata {
 interface Lookup {
   readonly names: Set<string>;
   readonly response: Promise<MetadataResponse>;
-}
-
-/** A topic as a Metadata answer has it. */
-export function topicOf(answer: TopicAnswer, name: string): TopicMetadata {
-  const partitions: PartitionMetadata[] = [];
-  for (const partition of answer.partitions) {
-    partitions[partition.partitionIndex] = {
-      partition: partition.partitionIndex,
-      leaderId: partition.leaderId,
-      leaderEpoch: partition.leaderEpoch,
-      replicas: partition.replicaNodes,
-      isr: partition.isrNodes,
-    };
-  }
-  return { name, topicId: answer.topicId, isInternal: answer.isInternal, partitions };
-}
-
-/**
- * The newer of what is known and what a broker answered, partition by partition.
- *
- * A broker that lags behind still names the leader of before; following it would send records to a broker that refuses
- * them, and back. A higher leader epoch is newer (KIP-320). Epochs of another topic id say nothing: the topic was
- * deleted and created anew. Returns `known` itself if nothing changed.
- */
-function merge(known: TopicMetadata, answer: TopicMetadata): TopicMetadata {
-  const isRecreated = known.topicId !== answer.topicId && known.topicId !== NIL_UUID && answer.topicId !== NIL_UUID;
-  if (isRecreated || known.partitions.length > answer.partitions.length) return answer;
-  let hasChanged = known.topicId !== answer.topicId || known.partitions.length !== answer.partitions.length;
-  const partitions = answer.partitions.map((partition, index) => {
-    const old = known.partitions[index];
-    if (old === undefined) return partition;
-    const isOlder = partition.leaderEpoch >= 0 && partition.leaderEpoch < old.leaderEpoch;
-    if (isOlder || isSamePartition(old, partition)) return old;
-    hasChanged = true;
-    return partition;
-  });
-  return hasChanged ? { ...answer, partitions } : known;
-}
-
-function isSamePartition(a: PartitionMetadata, b: PartitionMetadata): boolean {
-  return (
-    a.leaderId === b.leaderId &&
-    a.leaderEpoch === b.leaderEpoch &&
-    isSameList(a.replicas, b.replicas) &&
-    isSameList(a.isr, b.isr)
-  );
-}
-
-function isSameList(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((item, index) => item === b[index]);
 }
 
 function isUnknownTopic(error: unknown): boolean {

@@ -4,7 +4,7 @@ import type { Writable } from "node:stream";
 import { assert, createDeferred } from "@millrace/base";
 import { type CompressionType, compressionId, KafkaError, loadCodec } from "@millrace/protocol";
 import { Cluster } from "../cluster/cluster.ts";
-import type { TopicMetadata } from "../cluster/metadata.ts";
+import type { TopicMetadata } from "../cluster/topic-metadata.ts";
 import { BufferExhaustedError, ClosedError, FlushTimeoutError, toKafkaError } from "../errors.ts";
 import { BufferTimeoutManager } from "./buffer-timeout-manager.ts";
 import { CallbackManager, type CallbackStats, type UserCallbacks } from "./callback-manager.ts";
