@@ -28,8 +28,7 @@ export async function alterTopicConfig(
         "only topics can be changed here: a broker has the options it was started with",
       );
     }
-    const topic = topics.get(resourceName);
-    if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${resourceName}`);
+    const topic = topics.expect(resourceName);
     const config = checkTopicConfig(change(topic));
     if (!validateOnly) await topics.configure(resourceName, config);
     return { errorCode: NO_ERROR, resourceType, resourceName };

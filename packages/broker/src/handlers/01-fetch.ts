@@ -174,15 +174,12 @@ async function readPartition(
 
 function findTopic({ topic: name, topicId }: TopicRequest, { version, access, broker }: RequestContext): Topic {
   if (version >= TOPIC_IDS_SINCE_VERSION) {
-    const topic = broker.topics.getById(topicId);
-    if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_ID", `there is no topic with id ${topicId}`);
+    const topic = broker.topics.expectById(topicId);
     access.expect("READ", "TOPIC", topic.name);
     return topic;
   }
   access.expect("READ", "TOPIC", name);
-  const topic = broker.topics.get(name);
-  if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
-  return topic;
+  return broker.topics.expect(name);
 }
 
 /** Where the reader's past and ours part, if they do: it read records that a crash took back (KIP-595). */

@@ -6,9 +6,10 @@
  */
 
 import { KafkaError, listOffsetsApi } from "@millrace/protocol";
-import { defineHandler, errorNumberOf, NO_ERROR, selectPartitions } from "../handler.ts";
+import { defineHandler, errorNumberOf, NO_ERROR, type RequestOf, type ResponseOf } from "../handler.ts";
 import type { PartitionLog } from "../log/partition-log.ts";
 import { checkLeaderEpoch } from "./leader-epoch.ts";
+import { failedByTopic, partedByTopic } from "./partitions-by-topic.ts";
 
 const LATEST = -1n;
 const EARLIEST = -2n;
@@ -34,9 +35,7 @@ export const listOffsetsHandler = defineHandler({
       for (const { partitionIndex, currentLeaderEpoch, timestamp } of asked) {
         try {
           access.expect("DESCRIBE", "TOPIC", name);
-          const topic = broker.topics.get(name);
-          if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
-          const log = topic.partition(partitionIndex);
+          const log = broker.topics.expect(name).partition(partitionIndex);
           checkLeaderEpoch(currentLeaderEpoch, log);
           const found = await findOffset(log, timestamp);
           const leaderEpoch = found.offset < 0n ? -1 : log.epochOf(found.offset);
@@ -51,30 +50,8 @@ export const listOffsetsHandler = defineHandler({
     return { topics };
   },
 
-  errorResponse: (request, errorCode) => ({
-    topics: request.topics.map(({ name, partitions }) => ({
-      name,
-      partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
-    })),
-  }),
-
-  parted: {
-    namesPartitions: true,
-    select(request, keep) {
-      const topics = selectPartitions(
-        request.topics,
-        {
-          name: ({ name }) => name,
-          partitions: ({ partitions }) => partitions,
-          index: ({ partitionIndex }) => partitionIndex,
-          withPartitions: (topic, partitions) => ({ ...topic, partitions }),
-        },
-        keep,
-      );
-      return topics === null ? null : { ...request, topics };
-    },
-    join: (first, second) => ({ ...first, topics: [...first.topics, ...second.topics] }),
-  },
+  errorResponse: ({ topics }, errorCode) => ({ topics: failedByTopic(topics, errorCode) }),
+  parted: partedByTopic<RequestOf<typeof listOffsetsApi>, ResponseOf<typeof listOffsetsApi>>(),
 });
 
 async function findOffset(log: PartitionLog, timestamp: bigint): Promise<FoundOffset> {

@@ -64,8 +64,7 @@ async function find(asked: AskedTopic, request: MetadataRequest, context: Reques
   const { access, broker } = context;
   try {
     if (asked.name === null) {
-      const topic = broker.topics.getById(asked.topicId);
-      if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_ID", `there is no topic with id ${asked.topicId}`);
+      const topic = broker.topics.expectById(asked.topicId);
       access.expect("DESCRIBE", "TOPIC", topic.name);
       return describe(topic, request, context);
     }

@@ -6,7 +6,15 @@
 
 import { offsetCommitApi } from "@millrace/protocol";
 import type { PartitionCommit } from "../groups/group-coordinator.ts";
-import { defineHandler, errorNumber, NO_ERROR, type RequestContext, selectPartitions } from "../handler.ts";
+import {
+  defineHandler,
+  errorNumber,
+  NO_ERROR,
+  type RequestContext,
+  type RequestOf,
+  type ResponseOf,
+} from "../handler.ts";
+import { failedByTopic, partedByTopic } from "./partitions-by-topic.ts";
 
 export const offsetCommitHandler = defineHandler({
   api: offsetCommitApi,
@@ -35,30 +43,8 @@ export const offsetCommitHandler = defineHandler({
     return { topics };
   },
 
-  errorResponse: (request, errorCode) => ({
-    topics: request.topics.map(({ name, partitions }) => ({
-      name,
-      partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
-    })),
-  }),
-
-  parted: {
-    namesPartitions: true,
-    select(request, keep) {
-      const topics = selectPartitions(
-        request.topics,
-        {
-          name: ({ name }) => name,
-          partitions: ({ partitions }) => partitions,
-          index: ({ partitionIndex }) => partitionIndex,
-          withPartitions: (topic, partitions) => ({ ...topic, partitions }),
-        },
-        keep,
-      );
-      return topics === null ? null : { ...request, topics };
-    },
-    join: (first, second) => ({ ...first, topics: [...first.topics, ...second.topics] }),
-  },
+  errorResponse: ({ topics }, errorCode) => ({ topics: failedByTopic(topics, errorCode) }),
+  parted: partedByTopic<RequestOf<typeof offsetCommitApi>, ResponseOf<typeof offsetCommitApi>>(),
 });
 
 function check({ topic, partition, metadata }: PartitionCommit, { access, broker }: RequestContext): number {

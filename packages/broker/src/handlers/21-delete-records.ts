@@ -32,8 +32,7 @@ async function deleteBefore(name: string, partitionIndex: number, offset: bigint
   const where = `delete records of ${name}-${partitionIndex}`;
   try {
     access.expect("DELETE", "TOPIC", name);
-    const topic = broker.topics.get(name);
-    if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
+    const topic = broker.topics.expect(name);
     const log = topic.partition(partitionIndex);
     if (!settingOf("cleanup.policy", topic.config, broker.options).includes("delete")) {
       throw new KafkaError("POLICY_VIOLATION", `topic ${name} is compacted: its records are deleted by key`);

@@ -4,7 +4,7 @@
  * v2–4.
  */
 
-import { KafkaError, offsetForLeaderEpochApi } from "@millrace/protocol";
+import { offsetForLeaderEpochApi } from "@millrace/protocol";
 import { defineHandler, errorNumberOf, NO_ERROR } from "../handler.ts";
 import { checkLeaderEpoch } from "./leader-epoch.ts";
 
@@ -18,9 +18,7 @@ export const offsetForLeaderEpochHandler = defineHandler({
       partitions: partitions.map(({ partition, currentLeaderEpoch, leaderEpoch }) => {
         try {
           access.expect("DESCRIBE", "TOPIC", name);
-          const topic = broker.topics.get(name);
-          if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
-          const log = topic.partition(partition);
+          const log = broker.topics.expect(name).partition(partition);
           checkLeaderEpoch(currentLeaderEpoch, log);
           return { errorCode: NO_ERROR, partition, ...log.epochEndOffset(leaderEpoch) };
         } catch (error) {

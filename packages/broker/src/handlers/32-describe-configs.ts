@@ -62,10 +62,7 @@ function entriesOf({ resourceType, resourceName }: AskedResource, context: Reque
   const { access, broker } = context;
   if (resourceType === RESOURCE.topic) {
     access.expect("DESCRIBE_CONFIGS", "TOPIC", resourceName);
-    const topic = broker.topics.get(resourceName);
-    if (topic === undefined) {
-      throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${resourceName}`);
-    }
+    const topic = broker.topics.expect(resourceName);
     return topicConfigEntries(topic.config, broker.options);
   }
   access.expectCluster("DESCRIBE_CONFIGS");

@@ -30,8 +30,7 @@ async function grow(
 ) {
   try {
     access.expect("ALTER", "TOPIC", name);
-    const topic = broker.topics.get(name);
-    if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
+    const topic = broker.topics.expect(name);
     if (topic.isInternal) throw new KafkaError("INVALID_TOPIC_EXCEPTION", `topic ${name} is the broker's own`);
     const addedCount = count - topic.partitions.length;
     if (assignments !== null && assignments.length !== addedCount) {

@@ -1,6 +1,6 @@
 /** DescribeProducers: who wrote to partitions lately with a producer id, and up to which sequence. v0. */
 
-import { describeProducersApi, KafkaError } from "@millrace/protocol";
+import { describeProducersApi } from "@millrace/protocol";
 import { defineHandler, errorMessageOf, errorNumberOf, NO_ERROR, type RequestContext } from "../handler.ts";
 
 /** What Kafka says of a producer without transactions, of which there are none here. */
@@ -28,8 +28,7 @@ export const describeProducersHandler = defineHandler({
 function describe(name: string, partitionIndex: number, { access, broker }: RequestContext) {
   try {
     access.expect("READ", "TOPIC", name);
-    const topic = broker.topics.get(name);
-    if (topic === undefined) throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
+    const topic = broker.topics.expect(name);
     const activeProducers = topic
       .partition(partitionIndex)
       .producers()

@@ -73,6 +73,20 @@ export class TopicManager {
     return this.#topicsById.get(topicId);
   }
 
+  /** Throws KafkaError UNKNOWN_TOPIC_OR_PARTITION. */
+  expect(name: string): Topic {
+    const topic = this.#topics.get(name);
+    if (topic !== undefined) return topic;
+    throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
+  }
+
+  /** Throws KafkaError UNKNOWN_TOPIC_ID. */
+  expectById(topicId: string): Topic {
+    const topic = this.#topicsById.get(topicId);
+    if (topic !== undefined) return topic;
+    throw new KafkaError("UNKNOWN_TOPIC_ID", `there is no topic with id ${topicId}`);
+  }
+
   list(): Topic[] {
     return [...this.#topics.values()];
   }
@@ -141,7 +155,7 @@ export class TopicManager {
    */
   delete(name: string): Promise<void> {
     return this.#change(name, async () => {
-      const topic = this.#known(name);
+      const topic = this.expect(name);
       const record = this.#records.get(name);
       this.#hide(topic);
       topic.markDeleted();
@@ -163,7 +177,7 @@ export class TopicManager {
   addPartitions(name: string, partitionCount: number): Promise<void> {
     return this.#change(name, async () => {
       this.checkPartitions(name, partitionCount);
-      const topic = this.#known(name);
+      const topic = this.expect(name);
       const record = this.#records.get(name);
       if (record === undefined) return;
       const grown = { ...record, partitions: partitionCount };
@@ -182,7 +196,7 @@ export class TopicManager {
 
   /** Throws what addPartitions would reject with. */
   checkPartitions(name: string, partitionCount: number): void {
-    const { length } = this.#known(name).partitions;
+    const { length } = this.expect(name).partitions;
     const limit = this.#parts.options.maxPartitionsPerTopic;
     if (partitionCount > length && partitionCount <= limit) return;
     throw new KafkaError(
@@ -194,7 +208,7 @@ export class TopicManager {
   /** Replaces the settings of a topic. Rejects with UNKNOWN_TOPIC_OR_PARTITION or KAFKA_STORAGE_ERROR. */
   configure(name: string, config: TopicConfig): Promise<void> {
     return this.#change(name, async () => {
-      const topic = this.#known(name);
+      const topic = this.expect(name);
       const record = this.#records.get(name);
       if (record === undefined) return;
       try {
@@ -286,12 +300,6 @@ export class TopicManager {
   #hide({ name, topicId }: Topic): void {
     this.#topics.delete(name);
     this.#topicsById.delete(topicId);
-  }
-
-  #known(name: string): Topic {
-    const topic = this.#topics.get(name);
-    if (topic !== undefined) return topic;
-    throw new KafkaError("UNKNOWN_TOPIC_OR_PARTITION", `there is no topic ${name}`);
   }
 
   /** Runs a change of a topic after those of the same name that came before it. */
