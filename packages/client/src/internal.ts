@@ -9,5 +9,5 @@ export { producerOptions } from "./producer/options.ts";
 export { type BoundPartitioner, bindPartitioner } from "./producer/partitioners.ts";
 export { sendRun, sendWholeRun } from "./producer/producer.ts";
 export type { BatchReceipt } from "./producer/record.ts";
-export type { RecordRun, RunRecord } from "./producer/record-run.ts";
+export type { RecordRun, RunRecord, RunValues } from "./producer/record-run.ts";
 export * from "./retry.ts";

@@ -67,7 +67,7 @@ export function serialize(
   codec: PartCodec | null = null,
 ): Buffer | null | RecordFailure {
   const first = body[start];
-  if (first === LOWER_N) return null;
+  if (isNull(body, start)) return null;
   if (isSchemaFormat(format)) {
     return codec?.format === format ? codec.encode(body, start, end) : failed(`${format} format needs a schema for it`);
   }
@@ -76,6 +76,11 @@ export function serialize(
   const text = stringBytes(body, start, end);
   if (text === null) return failed("the string has a lone surrogate, which UTF-8 cannot say");
   return format === "string" ? text : decodeBase64(text);
+}
+
+/** Of a JSON value that the scanner has passed. */
+export function isNull(body: Buffer, start: number): boolean {
+  return body[start] === LOWER_N;
 }
 
 /** RFC 4648 section 4, padded; line breaks are skipped, as Go's decoder does for the document's clients. */

@@ -2,7 +2,7 @@
 
 import { isUtf8 } from "node:buffer";
 import { type ErrorDetail, RequestError } from "./errors.ts";
-import { decodeBase64, type Format, formats, RecordFailure } from "./formats.ts";
+import { decodeBase64, type Format, formats, isNull, RecordFailure } from "./formats.ts";
 import {
   byteAt,
   CLOSE_BRACE,
@@ -363,13 +363,6 @@ function readHeaderEncoding(body: Buffer, span: Span, field: string): "utf8" | "
 
 function headerFailure(field: string, message: string): RecordFailure {
   return new RecordFailure("SERIALIZATION_FAILED", `serialize ${field}: ${message}`);
-}
-
-const LOWER_N = 0x6e;
-
-/** Of a value that the scanner has passed. */
-function isNull(body: Buffer, start: number): boolean {
-  return body[start] === LOWER_N;
 }
 
 /** The number between start and end, if it is written as a whole one and is one that JavaScript keeps exactly. */

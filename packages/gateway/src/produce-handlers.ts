@@ -373,7 +373,7 @@ function refusalOf({ status, body, isRetriable }: ProduceAnswer, outcomes: Recor
     "content-type": isProblem ? PROBLEM_TYPE : JSON_TYPE,
     ...(isRetriable ? { "retry-after": String(RETRY_AFTER_S) } : {}),
   };
-  return { status, headers, body: `${members},${body.slice(1)}` };
+  return { status, headers, body: `${members},${body.toString().slice(1)}` };
 }
 
 function refusedAsOne(outcomes: RecordOutcomes): RequestError {

@@ -5,10 +5,14 @@ import { errorByCode, KafkaError } from "@millrace/protocol";
 import type { ProduceSettings } from "./produce-settings.ts";
 import { type Failure, offsetAt, type RecordOutcomes, timestampAt } from "./record-outcomes.ts";
 import type { ScannedRecords } from "./scanned-records.ts";
+import { storedAnswer } from "./stored-answer.ts";
+
+/** Records that stand one behind the other in a batch, so many on average, are quicker written as bytes than as text. */
+const RUN_LENGTH = 16;
 
 export interface ProduceAnswer {
   readonly status: number;
-  readonly body: string;
+  readonly body: string | Buffer;
   /** None was stored, and the same request may work later. */
   readonly isRetriable: boolean;
 }
@@ -21,7 +25,9 @@ export function produceAnswer(
 ): ProduceAnswer {
   const { failedCount, storedCount } = outcomes;
   if (failedCount === 0 && !settings.isDetailed) {
-    return { status: 200, body: `{"offsets":[${storedEntries(records, outcomes)}]}`, isRetriable: false };
+    const isInRuns = !records.haveIds && outcomes.runCount() * RUN_LENGTH <= records.length;
+    const body = isInRuns ? storedAnswer(outcomes) : `{"offsets":[${storedEntries(records, outcomes)}]}`;
+    return { status: 200, body, isRetriable: false };
   }
   const entries = Array.from({ length: records.length }, (_, slot) =>
     outcomeEntry(records, slot, outcomes, settings.isDetailed),

@@ -6,6 +6,7 @@ import {
   type BoundPartitioner,
   type RecordRun,
   type RunRecord,
+  type RunValues,
   sendRun,
   sendWholeRun,
 } from "@millrace/client/internal";
@@ -88,6 +89,7 @@ class BodyRun implements RecordRun {
   readonly compressionType: CompressionType;
   readonly partitioner: BoundPartitioner | null;
   readonly completion: RecordOutcomes;
+  readonly values: RunValues | null;
   readonly #parts: ProducerContextParts;
   readonly #body: Buffer;
   readonly #records: ScannedRecords;
@@ -98,6 +100,7 @@ class BodyRun implements RecordRun {
     this.compressionType = parts.settings.compression;
     this.partitioner = parts.partitioner;
     this.completion = outcomes;
+    this.values = runValues(parts, body, records, outcomes);
     this.#parts = parts;
     this.#body = body;
     this.#records = records;
@@ -138,6 +141,19 @@ class BodyRun implements RecordRun {
     record.headers = withTrace(scanned.headers, this.#parts.trace);
     return null;
   }
+}
+
+/** The records as slices of the body, where they are nothing but JSON values, and none was sent before. */
+function runValues(
+  { settings, receivedAtMs, trace }: ProducerContextParts,
+  body: Buffer,
+  records: ScannedRecords,
+  outcomes: RecordOutcomes,
+): RunValues | null {
+  if (settings.valueFormat !== "json" || settings.isDetailed || trace.length > 0) return null;
+  if (outcomes.pendingCount < records.length) return null;
+  const places = records.plainValues(body);
+  return places === null ? null : { bytes: body, ...places, timestampMs: receivedAtMs };
 }
 
 /** All or none: a record that cannot be stored ends the request. */

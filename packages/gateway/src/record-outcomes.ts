@@ -96,6 +96,22 @@ export class RecordOutcomes implements Completion {
     return this.#places[slot] ?? 0;
   }
 
+  /** How many records from this stored one on are stored one behind the other in its batch. */
+  runLength(slot: number): number {
+    const receipt = this.#fates[slot];
+    const first = this.place(slot);
+    let end = slot + 1;
+    while (end < this.recordCount && this.#fates[end] === receipt && this.#places[end] === first + end - slot) end += 1;
+    return end - slot;
+  }
+
+  /** Of a request whose records are all stored. */
+  runCount(): number {
+    let count = 0;
+    for (let slot = 0; slot < this.recordCount; slot += this.runLength(slot)) count += 1;
+    return count;
+  }
+
   failure(slot: number): Failure | null {
     const fate = this.#fates[slot] ?? null;
     return fate !== null && isFailure(fate) ? fate : null;

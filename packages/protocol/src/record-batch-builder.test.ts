@@ -8,6 +8,7 @@ import {
   type RecordHeader,
   recordSizeLimitBytes,
   stampBatch,
+  type ValueSlices,
 } from "./record-batch-builder.ts";
 
 interface Given {
@@ -124,3 +125,65 @@ test("a stamp written anew replaces the old one, CRC and all", () => {
   assert.deepEqual([producerId, producerEpoch, baseSequence], [7n, 2, 0]);
   assert.ok(isBatchCrcValid(batch));
 });
+
+test("values appended together are the same bytes as each appended by itself", () => {
+  const gap = fc.integer({ min: 0, max: 20 });
+  const values = fc.array(fc.tuple(gap, fc.uint8Array({ maxLength: 400 })), { minLength: 1, maxLength: 60 });
+  fc.assert(
+    fc.property(
+      values,
+      fc.integer({ min: 200, max: 8192 }),
+      fc.integer({ min: -5000, max: 70_000 }),
+      (given, sizeBytes, delta) => {
+        const slices = sliced(given);
+        const together = new RecordBatchBuilder(Buffer.alloc(sizeBytes, 0xee));
+        const apart = new RecordBatchBuilder(Buffer.alloc(64 * 1024, 0xee));
+        for (const builder of [together, apart]) builder.append(1_000_000, null, 0, "first", null);
+
+        const count = together.appendValues(1_000_000 + delta, slices, 0, Number.POSITIVE_INFINITY);
+
+        for (const [, value] of given.slice(0, count)) apart.append(1_000_000 + delta, null, 0, value, null);
+        assert.equal(together.recordCount, count + 1);
+        assert.equal(together.maxTimestampMs, apart.maxTimestampMs);
+        assert.deepEqual(together.seal(null), apart.seal(null));
+      },
+    ),
+  );
+});
+
+test("values are appended up to the limit that is asked for, and from the place that is asked for", () => {
+  const slices = sliced(Array.from({ length: 20 }, (_, index) => [11, Buffer.alloc(100, index)]));
+  const builder = new RecordBatchBuilder(Buffer.alloc(64 * 1024));
+
+  const first = builder.appendValues(0, slices, 3, 250);
+  const rest = builder.appendValues(0, slices, 3 + first, Number.POSITIVE_INFINITY);
+
+  assert.equal(first, 3); // 109 bytes each: the third passes the limit, and no other begins
+  assert.equal(rest, 14);
+  const batch = builder.seal(null);
+  stampBatch(batch, NO_PRODUCER);
+  assert.deepEqual(
+    readRecords(batch).map(({ value }) => value?.[0]),
+    Array.from({ length: 17 }, (_, index) => 3 + index),
+  );
+});
+
+test("of values that do not fit, none is appended", () => {
+  const builder = new RecordBatchBuilder(Buffer.alloc(200));
+
+  assert.equal(builder.appendValues(0, sliced([[0, Buffer.alloc(150)]]), 0, Number.POSITIVE_INFINITY), 0);
+  assert.equal(builder.recordCount, 0);
+});
+
+/** The values one behind the other in one piece of memory, each with so many other bytes before it. */
+function sliced(given: readonly (readonly [gapBytes: number, value: Uint8Array])[]): ValueSlices {
+  const starts: number[] = [];
+  const ends: number[] = [];
+  let at = 0;
+  for (const [gapBytes, { length }] of given) {
+    starts.push(at + gapBytes);
+    at += gapBytes + length;
+    ends.push(at);
+  }
+  return { bytes: Buffer.concat(given.flatMap(([gapBytes, value]) => [Buffer.alloc(gapBytes), value])), starts, ends };
+}

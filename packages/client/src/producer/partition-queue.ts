@@ -1,27 +1,11 @@
 /** PartitionQueue: everything the producer knows and holds of one partition, from the open batch to those in flight. Kafka's term: the deque of a RecordAccumulator. */
 
 import { BoundedQueue } from "@millrace/base";
-import type { KafkaError, RecordBatchBuilder } from "@millrace/protocol";
-import type { RecordCompletion } from "./completion.ts";
+import type { KafkaError } from "@millrace/protocol";
 import { PartitionSequence } from "./idempotence.ts";
 import type { MessageBatch } from "./message-batch.ts";
+import type { OpenBatch } from "./open-batch.ts";
 import type { StickyCandidate } from "./partitioners.ts";
-
-/** A batch that records are still appended to; all of one codec. */
-export interface OpenBatch {
-  readonly builder: RecordBatchBuilder;
-  readonly codecId: number;
-  /** How large it may become, before compression. */
-  readonly limitBytes: number;
-  readonly completions: RecordCompletion[];
-  readonly timestampsMs: number[];
-  /** Its records are stored together or not at all: never to be split. */
-  readonly isWhole: boolean;
-  /** Null as long as all slots are 0. */
-  slots: number[] | null;
-  /** When its first record came, on the monotonic clock. */
-  readonly createdAtMs: number;
-}
 
 /** Batches wait in memory that bufferMemory bounds; this only ends a mistake of ours. */
 const SEALED_LIMIT = 1_000_000;

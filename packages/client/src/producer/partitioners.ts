@@ -57,6 +57,8 @@ export const STICKY = -1;
 
 /** A partitioner as the batch manager calls it. Throws TypeError for a record that it cannot place. */
 export interface BoundPartitioner {
+  /** It answers STICKY for each record without a key, so that several need not be asked about one by one. */
+  readonly isSticky?: boolean;
   /** key: the first keySizeBytes bytes of memory that is used again for the next record, or null. */
   partition(
     topic: PartitionedTopic,
@@ -75,6 +77,7 @@ export function bindPartitioner(
   switch (given) {
     case "default":
       return {
+        isSticky: true,
         partition: (topic, key, keySizeBytes) =>
           key === null ? STICKY : murmur2Partition(key, topic.partitionCount, keySizeBytes),
       };
@@ -84,7 +87,7 @@ export function bindPartitioner(
           murmur2Partition(required(key, topic.name), topic.partitionCount, keySizeBytes),
       };
     case "sticky":
-      return { partition: () => STICKY };
+      return { isSticky: true, partition: () => STICKY };
     case "round_robin":
       return roundRobinPartitioner();
     case "consistent":
@@ -201,6 +204,11 @@ export class StickyPartition {
     return this.#partition;
   }
 
+  /** What the partition may be given before it is left in any case. */
+  get roomBytes(): number {
+    return 2 * this.#batchSizeBytes - this.#producedBytes;
+  }
+
   /** True when the partition should be left rather than given a new batch. */
   get isDone(): boolean {
     return this.#producedBytes >= this.#batchSizeBytes;
@@ -214,7 +222,7 @@ export class StickyPartition {
   /** Counts what a record added to the partition. */
   produced(sizeBytes: number): void {
     this.#producedBytes += sizeBytes;
-    if (this.#producedBytes >= 2 * this.#batchSizeBytes) this.leave();
+    if (this.roomBytes <= 0) this.leave();
   }
 
   #draw(candidates: readonly StickyCandidate[]): number {

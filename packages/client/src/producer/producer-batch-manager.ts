@@ -15,8 +15,10 @@ import {
 import { BufferExhaustedError, RecordTooLargeError } from "../errors.ts";
 import { failRecord, type RecordCompletion } from "./completion.ts";
 import { createMessageBatch, type MessageBatch } from "./message-batch.ts";
-import type { OpenBatch, PartitionQueue } from "./partition-queue.ts";
+import { OpenBatch } from "./open-batch.ts";
+import type { PartitionQueue } from "./partition-queue.ts";
 import { type BoundPartitioner, STICKY, StickyPartition } from "./partitioners.ts";
+import type { RecordRun, RunValues } from "./record-run.ts";
 import type { SerializedRecord } from "./record-serializer.ts";
 import { BatchMemory, SlabPool } from "./slab-pool.ts";
 import { TopicQueues } from "./topic-queues.ts";
@@ -136,6 +138,23 @@ export class ProducerBatchManager {
     if (!wasBlocked && this.isBlocked) this.#parts.onMemoryShort();
   }
 
+  /**
+   * As addMessage, for the values of a run from the one at `from` on, but only for those that go where the last ones went
+   * and surely fit there. Returns how many were appended; the next one is addMessage's.
+   */
+  addValues(topic: TopicQueues, run: RecordRun, values: RunValues, from: number, codecId: number): number {
+    const partitioner = run.partitioner ?? this.#parts.partitioner;
+    if (this.isBlocked || !partitioner.isSticky) return 0;
+    const queue = topic.queues[topic.sticky.current(topic.queues)];
+    const open = queue?.open ?? null;
+    if (queue === undefined || open === null || open.codecId !== codecId) return 0;
+    if (this.#parts.refusalOf(queue) !== null) return 0;
+    const before = open.builder.sizeBytes;
+    const count = open.appendValues(run.completion, values, from, topic.sticky.roomBytes);
+    topic.sticky.produced(open.builder.sizeBytes - before);
+    return count;
+  }
+
   /** True if the record is dealt with: appended, or failed for good. False: there is no memory for it now. */
   #append(topic: TopicQueues, record: SerializedRecord): boolean {
     const queue = this.#choosePartition(topic, record);
@@ -143,7 +162,7 @@ export class ProducerBatchManager {
     const { open } = queue;
     if (open !== null && open.codecId === record.codecId) {
       const before = open.builder.sizeBytes;
-      if (encode(open, record)) {
+      if (open.append(record)) {
         if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
         return true;
       }
@@ -222,17 +241,14 @@ export class ProducerBatchManager {
     const slab = this.isBlocked ? null : this.#pool.acquire(neededBytes);
     if (slab === null) return new BufferExhaustedError(0, this.#options.bufferMemory);
     if (queue.open !== null) this.#seal(topic, queue, queue.open);
-    const open: OpenBatch = {
+    const open = new OpenBatch({
       builder: new RecordBatchBuilder(slab, neededBytes),
       codecId: records[0]?.codecId ?? NO_CODEC_ID,
       limitBytes: neededBytes,
-      completions: [],
-      timestampsMs: [],
-      slots: null,
       isWhole: true,
       createdAtMs: this.#parts.clock.nowMs(),
-    };
-    for (const record of records) encode(open, record);
+    });
+    for (const record of records) open.append(record);
     this.#seal(topic, queue, open);
     this.#parts.onRecords(queue, true);
     return null;
@@ -253,7 +269,7 @@ export class ProducerBatchManager {
       // Without memory for a larger slab it leaves as it is, and the record may still find room for a small one.
       if (isSameCodec && neededBytes <= open.limitBytes && this.#grow(open, neededBytes)) {
         const before = open.builder.sizeBytes;
-        encode(open, record);
+        open.append(record);
         if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes - before);
         return true;
       }
@@ -274,17 +290,14 @@ export class ProducerBatchManager {
     const wantedBytes = Math.max(neededBytes, Math.min(queue.slabHintBytes, limitBytes), FIRST_SLAB_BYTES);
     const slab = this.#pool.acquire(wantedBytes) ?? this.#pool.acquire(neededBytes);
     if (slab === null) return false;
-    const open: OpenBatch = {
+    const open = new OpenBatch({
       builder: new RecordBatchBuilder(slab, limitBytes),
       codecId: record.codecId,
       limitBytes,
-      completions: [],
-      timestampsMs: [],
-      slots: null,
       isWhole: false,
       createdAtMs: this.#parts.clock.nowMs(),
-    };
-    encode(open, record);
+    });
+    open.append(record);
     queue.open = open;
     if (record.partition === null) topic.sticky.produced(open.builder.sizeBytes);
     this.#parts.onRecords(queue, false);
@@ -354,14 +367,14 @@ export class ProducerBatchManager {
   #seal(topic: TopicQueues, queue: PartitionQueue, open: OpenBatch): void {
     queue.open = null;
     queue.isDue = false;
-    const { builder, completions, slots, timestampsMs } = open;
+    const { builder } = open;
     const memory = new BatchMemory(this.#pool, builder.slab);
     queue.slabHintBytes = builder.sizeBytes;
     const payload = this.#encodePayload(topic, open, memory);
     const batch = createMessageBatch({
       topic: queue.topic,
       partition: queue.partition,
-      records: { completions, slots, timestampsMs },
+      records: open.records,
       payload,
       createdAtMs: open.createdAtMs,
       ordinal: this.#sealedCount++,
@@ -431,7 +444,7 @@ export class ProducerBatchManager {
     if (this.#waiting.withdraw(completion)) return true;
     for (const topic of this.#topics.values()) {
       for (const queue of topic.allQueues) {
-        if (queue.open?.completions.includes(completion) === true) {
+        if (queue.open?.isAwaitedBy(completion) === true) {
           this.sealOpen(queue);
           // What is sealed does not linger: its neighbours would wait for a timer that looks at open batches alone.
           this.#parts.onRecords(queue, true);
@@ -445,18 +458,4 @@ export class ProducerBatchManager {
   close(): void {
     this.#waiting.close();
   }
-}
-
-function encode(open: OpenBatch, record: SerializedRecord): boolean {
-  const { timestampMs, key, keySizeBytes, value, headers, slot } = record;
-  if (!open.builder.append(timestampMs, key, keySizeBytes, value, headers)) return false;
-  open.completions.push(record.completion);
-  open.timestampsMs.push(timestampMs);
-  if (open.slots !== null) open.slots.push(slot);
-  else if (slot !== 0) {
-    open.slots = new Array(open.completions.length - 1).fill(0);
-    open.slots.push(slot);
-  }
-  record.onBuffered?.();
-  return true;
 }

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createDeferred } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 import { waitUntil } from "@millrace/testing";
 import { FlushTimeoutError } from "../errors.ts";
+import { sendRun } from "./producer.ts";
 import {
   assertFailure,
   broker,
@@ -18,6 +20,7 @@ import {
   useProducerFixture,
   warm,
 } from "./producer-fixture.test-support.ts";
+import type { RunValues } from "./record-run.ts";
 
 useProducerFixture();
 
@@ -66,6 +69,56 @@ test("when bufferMemory is full, sends wait first come, first served", async () 
   );
   assert.equal(producer.metrics().bufferBytes, 0);
 });
+
+test("a run of values is stored in order and told by slot, through batches that fill and a buffer without room", async () => {
+  await warm({ bufferMemory: 32 * 1024, batchSize: 4096, maxInFlight: 1 });
+  const stored = new Map<number, string>();
+  const all = createDeferred<void>();
+  const texts = Array.from({ length: 300 }, (_, index) => `${index} ${"x".repeat(index)}`);
+  log.plan({ kind: "hold" });
+
+  void sendRun(producer, {
+    topic: "orders",
+    recordCount: texts.length,
+    compressionType: "none",
+    partitioner: null,
+    completion: {
+      succeed({ partition, baseOffset }, place, slot) {
+        stored.set(slot, `${partition}@${baseOffset + BigInt(place)}`);
+        if (stored.size === texts.length) all.resolve();
+      },
+      fail: (error) => all.reject(error),
+    },
+    values: slicesOf(texts),
+    fill(index, record) {
+      record.value = Buffer.from(texts[index] ?? "");
+      return true;
+    },
+  });
+  await clock.advance(1);
+  assert.ok(producer.metrics().waitingRecords > 0);
+  log.release();
+  await soon(all.promise);
+
+  const found = log.values("orders-0").slice(1);
+  assert.deepEqual(found, texts);
+  assert.deepEqual(
+    [...stored].sort(([a], [b]) => a - b),
+    texts.map((_, index) => [index, `0@${index + 1}`]),
+  );
+  assert.equal(producer.metrics().bufferBytes, 0);
+});
+
+/** With a byte between one and the next. */
+function slicesOf(texts: readonly string[]): RunValues {
+  const ends: number[] = [];
+  const starts = texts.map(({ length }, index) => {
+    const start = index === 0 ? 0 : (ends[index - 1] ?? 0) + 1;
+    ends.push(start + length);
+    return start;
+  });
+  return { bytes: Buffer.from(texts.join("|")), starts, ends, timestampMs: 0 };
+}
 
 test("who waits longer than maxBlockMs for room is told that the buffer is full", async () => {
   await warm({ bufferMemory: 32 * 1024, maxBlockMs: 100, maxInFlight: 1 });

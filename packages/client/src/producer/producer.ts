@@ -288,8 +288,11 @@ export class Producer {
       failRun(run, new ClosedError("send"));
       return;
     }
+    const { values } = run;
     const record = new RunRecord(run, codecId);
     for (let index = 0; index < run.recordCount; index++) {
+      if (values !== null) index += this.#manager.addValues(topic, run, values, index, codecId);
+      if (index === run.recordCount) return;
       record.slot = index;
       if (run.fill(index, record)) this.#manager.addMessage(topic, record);
     }
