@@ -223,7 +223,7 @@ async function handleTail(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { options, tails } = context;
+  const { options, tails, intake } = context;
   const lastEventId = request.headers["last-event-id"];
   const recordCount = Math.min(Number(query.tail ?? 0), options.messagesLimit);
   const start: StartPosition =
@@ -238,14 +238,27 @@ async function handleTail(
   const controller = tails.begin();
   reply.raw.once("close", () => tails.end(controller));
   const { signal } = controller;
-  const follow = { signal, quietMs: HEARTBEAT_MS, catchUps: tails.catchUps };
+  const evict = () => {
+    options.logger.info(
+      { requestId: request.id, topic },
+      "a tail that nobody read was ended, as others needed the room",
+    );
+    reply.raw.destroy();
+  };
+  const follower = followMessages(options, topic, ranges, {
+    signal,
+    quietMs: HEARTBEAT_MS,
+    catchUps: tails.catchUps,
+    intake,
+    evict,
+  });
   const position = new Map(ranges.map((range) => [range.partition, range.start]));
   const formats = formatsOf(query);
 
   async function* events(): AsyncGenerator<string, void, undefined> {
     yield `retry: ${RECONNECT_MS}\nid: ${formatPosition(position)}\n\n`;
     try {
-      for await (const records of followMessages(options, topic, ranges, follow)) {
+      for await (const records of follower.pieces()) {
         if (records === null) yield ": nothing new\n\n";
         else {
           const decode = await context.schemas.decoderFor(records, formats);

@@ -1,9 +1,8 @@
 /** Reads messages of a topic: those that are there, in the order of time, or those that come, for as long as it is asked. */
 
-import type { Clock } from "@millrace/base";
 import { type ConsumedRecord, Reader } from "@millrace/client";
 import { KafkaError } from "@millrace/protocol";
-import type { Turns } from "./limits/turns.ts";
+import { Follower, type FollowerParts } from "./follower.ts";
 import { clientConfig, type GatewayOptions } from "./options.ts";
 import type { PartitionRange } from "./positions.ts";
 
@@ -15,9 +14,8 @@ const READ_FETCH_BYTES = 256 * 1024;
 const READ_CONCURRENCY = 4;
 /** How long a fetch for what is to come waits at the broker. */
 const FOLLOW_WAIT_MS = 5_000;
-/** Bytes asked for and not yet sent, of all tails that there may be, over all their partitions. */
-const FOLLOW_BUFFER_BYTES = 16 * 1024 * 1024;
-const MAX_FETCH_BYTES = 1024 * 1024;
+/** Bytes asked for at once, of all tails that there may be. */
+const FOLLOW_BUFFER_BYTES = 8 * 1024 * 1024;
 
 export interface MessageSlice {
   readonly records: readonly ConsumedRecord[];
@@ -131,65 +129,20 @@ function mergeByTime(runs: readonly (readonly ConsumedRecord[])[]): ConsumedReco
   }
 }
 
-export interface FollowOptions {
-  readonly signal: AbortSignal;
-  readonly quietMs: number;
-  /** For reads of what is there already: many who are far behind must not keep the disk from those who write. */
-  readonly catchUps: Turns;
-}
-
-/** What a tail gives: records that came together, or null when there were none for a while. */
-export type TailPiece = readonly ConsumedRecord[] | null;
-
-/**
- * The records of all partitions as they come, until the signal aborts. Nothing is fetched ahead of what is taken but one
- * piece a partition.
- */
-export async function* followMessages(
+/** Reads on for a tail. signal: ends it. */
+export function followMessages(
   options: GatewayOptions,
   topic: string,
   ranges: readonly PartitionRange[],
-  { signal, quietMs, catchUps }: FollowOptions,
-): AsyncGenerator<TailPiece, void, undefined> {
+  parts: Omit<FollowerParts, "clock" | "partitions">,
+): Follower {
   // A fetch gives at least one batch, however little it asks for.
-  const share = Math.ceil(FOLLOW_BUFFER_BYTES / Math.max(1, options.tailLimit * ranges.length));
-  const maxBytes = Math.min(MAX_FETCH_BYTES, share);
-  const readers = ranges.map(({ partition, start }) =>
-    openReader(options, { topic, partition, from: start, maxWaitMs: FOLLOW_WAIT_MS, maxBytes }),
-  );
-  const next = async (index: number): Promise<{ index: number; records: ConsumedRecord[] }> => {
-    const read = async () => (await readers[index]?.read({ signal })) ?? [];
-    const position = readers[index]?.position ?? ranges[index]?.start ?? 0n;
-    const isBehind = position < (ranges[index]?.end ?? 0n);
-    return { index, records: await (isBehind ? catchUps.take(read) : read()) };
-  };
-  const reads = new Map(readers.map((_, index) => [index, next(index)]));
-  try {
-    while (!signal.aborted) {
-      const quiet = after(options.clock, quietMs);
-      const piece = await Promise.race([...reads.values(), quiet.done]);
-      quiet.cancel();
-      if (piece === null) {
-        yield null;
-        continue;
-      }
-      const { index, records } = piece;
-      if (records.length > 0) yield records;
-      reads.set(index, next(index));
-    }
-  } finally {
-    for (const read of reads.values()) read.catch(() => {});
-    await Promise.all(readers.map((reader) => reader.close()));
-  }
-}
-
-function after(clock: Clock, delayMs: number): { readonly done: Promise<null>; cancel(): void } {
-  let cancel = () => {};
-  const done = new Promise<null>((resolve) => {
-    const timer = clock.schedule(delayMs, () => resolve(null));
-    cancel = () => timer.cancel();
+  const maxBytes = Math.floor(FOLLOW_BUFFER_BYTES / Math.max(1, options.tailLimit));
+  const partitions = ranges.map(({ partition, start, end }) => {
+    const reader = openReader(options, { topic, partition, from: start, maxWaitMs: FOLLOW_WAIT_MS, maxBytes });
+    return { reader, start, end };
   });
-  return { done, cancel };
+  return new Follower({ ...parts, clock: options.clock, partitions });
 }
 
 interface ReaderPlace {
