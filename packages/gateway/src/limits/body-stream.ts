@@ -33,8 +33,10 @@ export interface BodyStreamParts {
 export class BodyStream {
   readonly #parts: BodyStreamParts;
   #receivedBytes = 0;
-  /** Ends the wait for more, where others needed the room of what is kept. */
+  /** Ends the wait for more, while there is one. */
   #giveUp: ((error: RequestError) => void) | null = null;
+  /** Others needed the room of what is kept, which is counted no more: so nothing else may be kept. */
+  #eviction: RequestError | null = null;
   #iterator: AsyncIterator<Buffer> | null = null;
 
   constructor(parts: BodyStreamParts) {
@@ -67,10 +69,15 @@ export class BodyStream {
   /**
    * Some of a piece is kept until more has come: of all bodies together there is room for so much only.
    *
-   * Throws RequestError OVERLOADED. Where others need the room and no more comes, `chunks` ends with UPLOAD_STALLED.
+   * Throws RequestError OVERLOADED. Where others need the room and no more comes, `chunks` ends with UPLOAD_STALLED; so
+   * does this, if nobody waited for more just then.
    */
   keep(sizeBytes: number): void {
-    this.#parts.intake.receivePart(this.#parts.share, sizeBytes, (error) => this.#giveUp?.(error));
+    if (this.#eviction !== null) throw this.#eviction;
+    this.#parts.intake.receivePart(this.#parts.share, sizeBytes, (error) => {
+      this.#eviction = error;
+      this.#giveUp?.(error);
+    });
   }
 
   /** So much less is kept. */
@@ -110,6 +117,7 @@ export class BodyStream {
     const iterator: AsyncIterator<Buffer> = payload.iterator({ destroyOnReturn: false });
     this.#iterator = iterator;
     for (;;) {
+      if (this.#eviction !== null) throw this.#eviction;
       const next = await this.#within(iterator.next());
       if (next.done === true) return;
       const chunk = next.value;
