@@ -254,6 +254,12 @@ export const gatewayOptions = defineOptions({
   }),
   logRequests: flag({ default: false, doc: "Logs each request with its id, route, status and time." }),
   network: commonOptions.entries.network,
+  brokerInProcess: code<boolean>({
+    default: false,
+    typeName: "true | false",
+    accepts: (value) => typeof value === "boolean",
+    doc: "The broker is in this process, where network reaches it: there is no way there and back for more requests at once to bridge.",
+  }),
   clock: commonOptions.entries.clock,
   random: commonOptions.entries.random,
   logger: commonOptions.entries.logger,

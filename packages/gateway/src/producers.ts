@@ -1,6 +1,5 @@
 /** Producers: the one producer that all requests share, and a second one for those that ask for acks=1. */
 
-import { tcpNetwork } from "@millrace/base";
 import { Producer, type ProducerMetrics } from "@millrace/client";
 import { type BoundPartitioner, bindPartitioner } from "@millrace/client/internal";
 import { clientConfig, type GatewayOptions } from "./options.ts";
@@ -69,7 +68,7 @@ export class Producers {
   }
 
   #open(acks: "all" | "1", deliveryTimeoutMs = this.#options.deliveryTimeoutMs): Producer {
-    const { network, maxBlockMs, bufferMemory, lingerMs } = this.#options;
+    const { brokerInProcess, maxBlockMs, bufferMemory, lingerMs } = this.#options;
     return new Producer({
       ...clientConfig(this.#options),
       acks: acks === "all" ? -1 : 1,
@@ -80,7 +79,7 @@ export class Producers {
       bufferMemory,
       maxRequestSize: this.#options.maxRequestSize,
       lingerMs,
-      ...(network === tcpNetwork ? {} : { maxInFlight: IN_PROCESS_MAX_IN_FLIGHT }),
+      ...(brokerInProcess ? { maxInFlight: IN_PROCESS_MAX_IN_FLIGHT } : {}),
       allowAutoTopicCreation: false,
     });
   }

@@ -113,7 +113,7 @@ async function openGateway(config: MillraceConfig, address: Address, broker: Bro
       // The one data path: the same client, over a transport that happens not to leave the process.
       ...(broker === null
         ? { bootstrapServers: config.brokers ?? [] }
-        : { bootstrapServers: [formatAddress(broker.address)], network: broker.network }),
+        : { bootstrapServers: [formatAddress(broker.address)], network: broker.network, brokerInProcess: true }),
     });
   } catch (error) {
     throw new StartError("http", address, error);

@@ -44,6 +44,7 @@ const gatewayEntries = without(gatewayOptions.entries, [
   "clock",
   "random",
   "network",
+  "brokerInProcess",
   "logger",
 ]);
 
