@@ -9,6 +9,7 @@ import { isUtf8 } from "node:buffer";
 import { skipValue } from "../packages/gateway/dist/json/scanner.js";
 import { scanEnvelope } from "../packages/gateway/dist/produce-body.js";
 import { event } from "./http/event.mjs";
+import { median } from "./measure.mjs";
 
 const RECORD_COUNT = 1_000;
 const ROUNDS = 60;
@@ -57,9 +58,4 @@ function measure(run) {
     count += 1;
   } while (performance.now() - startedMs < SLICE_MS);
   return (count * RECORD_COUNT * 1000) / (performance.now() - startedMs);
-}
-
-function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
 }

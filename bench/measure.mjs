@@ -33,9 +33,11 @@ export async function measure(task, target) {
   return { version, ...result, brokerCpuMicros };
 }
 
+/** Of an even number of them what lies between the two in the middle: the higher one would flatter. */
 export function median(numbers) {
   const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
+  const above = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[above] : (sorted[above - 1] + sorted[above]) / 2;
 }
 
 export function whole(number) {
