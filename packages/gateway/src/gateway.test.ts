@@ -340,6 +340,7 @@ suite("over the embedded broker", { concurrency: false }, () => {
     await waitUntil("it was answered", () => answer.includes("offsets"));
 
     assert.match(answer, /HTTP\/1\.1 200 /);
+    assert.match(answer, /connection: close/i);
     await closing.close();
     await assert.rejects(get(closing, "/health/live"));
   });

@@ -95,6 +95,7 @@ export class Gateway {
     if (options.shutdownDelayMs > 0) await sleep(options.clock, options.shutdownDelayMs);
     this.#context.tails.close();
     this.#context.asyncRequests.beginClosing();
+    this.#context.connections.endWithAnswers();
     const closed = this.#server.close();
     const timer = options.clock.schedule(options.closeTimeoutMs, () => this.#server.server.closeAllConnections());
     const sweep = this.#closeIdleConnections();

@@ -1,7 +1,7 @@
-/** Connections: how many may be open, and which of them were never used. */
+/** Connections: how many may be open, which of them were never used, and what is being answered on the others. */
 
 import type { Clock } from "@millrace/base";
-import type { FastifyInstance, RawRequestDefaultExpression } from "fastify";
+import type { FastifyInstance, RawReplyDefaultExpression, RawRequestDefaultExpression } from "fastify";
 
 type Server = FastifyInstance["server"];
 type Socket = RawRequestDefaultExpression["socket"];
@@ -18,6 +18,8 @@ export class Connections {
   readonly #parts: ConnectionsParts;
   /** Connections on which no request has begun, and since when. */
   readonly #unused = new Map<Socket, number>();
+  /** The newest answer of each connection, begun or done. */
+  readonly #answers = new Map<Socket, RawReplyDefaultExpression>();
   #count = 0;
 
   constructor(parts: ConnectionsParts) {
@@ -35,9 +37,23 @@ export class Connections {
     });
     server.on(isTls ? "secureConnection" : "connection", (socket: Socket) => {
       this.#unused.set(socket, this.#parts.clock.nowMs());
-      socket.once("close", () => this.#unused.delete(socket));
+      socket.once("close", () => {
+        this.#unused.delete(socket);
+        this.#answers.delete(socket);
+      });
     });
-    server.on("request", (request) => this.#unused.delete(request.socket));
+    server.on("request", (request, answer) => {
+      this.#unused.delete(request.socket);
+      this.#answers.set(request.socket, answer);
+    });
+  }
+
+  /**
+   * Has every answer under way say that its connection ends with it. Without that word its client would have sent the
+   * next request before it hears of the end, and could not know what became of it.
+   */
+  endWithAnswers(): void {
+    for (const answer of this.#answers.values()) if (!answer.headersSent) answer.setHeader("connection", "close");
   }
 
   /** Node counts these as in use, as a request may be on its way, and would wait for them. */
