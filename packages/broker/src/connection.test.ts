@@ -9,10 +9,16 @@ import {
   initProducerIdApi,
   metadataApi,
   produceApi,
+  readRecords,
+  splitBatches,
 } from "@millrace/protocol";
 import { recordBatch, type StartedBroker, startBroker, WireClient, waitUntil } from "@millrace/testing";
 
 const EVERYTHING = { topics: null };
+const PARTITIONS = 3;
+const RECORDS = 60;
+/** Below and above what has memory of its own, and what is copied on its way to the disk. */
+const VALUE_SIZES = [100, 20_000, 90_000, 130_000, 5_000, 300_000, 600_000];
 
 /** Collects what a broker warns of. */
 function warnings(): { readonly logger: Logger; readonly lines: string[] } {
@@ -250,6 +256,34 @@ test("records that nobody takes leave others no more than the memory there is, u
 
   assert.ok(((await waiting).responses[0]?.partitions[0]?.records?.length ?? 0) > 500_000);
   assert.ok((await fetchedBytes()) > 500_000);
+});
+
+test("large records come back as they were while the memory of requests and answers is used again", async () => {
+  await using started = await startBroker();
+  const { address } = started.broker;
+  using client = await WireClient.connect(address);
+  await createTopic(client, "t", PARTITIONS);
+  const largeValue = (partition: number, index: number) =>
+    Buffer.alloc(VALUE_SIZES[index % VALUE_SIZES.length] ?? 0, `partition ${partition}, record ${index}; `);
+
+  const produceAndRead = async (partition: number) => {
+    using producer = await WireClient.connect(address);
+    using consumer = await WireClient.connect(address);
+    const answers = Array.from({ length: RECORDS }, (_, index) =>
+      producer.request(produceApi, 9, produceTo("t", partition, [largeValue(partition, index)])),
+    );
+    for (let offset = 0; offset < RECORDS; ) {
+      const { responses } = await consumer.request(fetchApi, 11, fetchFrom("t", partition, BigInt(offset), 1000));
+      for (const { bytes } of splitBatches(responses[0]?.partitions[0]?.records ?? Buffer.alloc(0))) {
+        assert.deepEqual(readRecords(bytes)[0]?.value, largeValue(partition, offset));
+        offset += 1;
+      }
+    }
+    for (const { responses } of await Promise.all(answers)) {
+      assert.equal(responses[0]?.partitionResponses[0]?.errorCode, 0);
+    }
+  };
+  await Promise.all(Array.from({ length: PARTITIONS }, (_, partition) => produceAndRead(partition)));
 });
 
 test("a client that does not take its answers is closed after a while", async () => {

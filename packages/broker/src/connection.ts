@@ -2,6 +2,7 @@
 
 import type { Address, ByteStream, Clock, Logger, Timer } from "@millrace/base";
 import { FrameSplitter, KafkaError, WireError } from "@millrace/protocol";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { Dispatcher, RequestFrame } from "./dispatch.ts";
 import type { BrokerServices, QuotaMeter, RequestContext } from "./handler.ts";
 import type { RequestBudget } from "./request-budget.ts";
@@ -13,6 +14,7 @@ export interface ConnectionParts {
   readonly dispatcher: Dispatcher;
   readonly broker: BrokerServices;
   readonly budget: RequestBudget;
+  readonly frameMemory: BufferPool;
   /** What this client is told to connect to. */
   readonly advertised: Address;
   /** Null: who is on the other side need not log in. */
@@ -27,11 +29,11 @@ export interface ConnectionParts {
 /** A request that was started and whose response has not been written. */
 interface Exchange {
   readonly isPipelined: boolean;
-  readonly frameBytes: number;
+  readonly frame: Buffer;
   /** Undefined while it is in progress; null when it has no response. */
   response: readonly Uint8Array[] | null | undefined;
   hurryListeners: (() => void)[];
-  readonly sentListeners: (() => void)[];
+  readonly sentListeners: ((hasLeft: boolean) => void)[];
 }
 
 /**
@@ -58,7 +60,7 @@ export class Connection {
   #isKnownClient = false;
   #isDrained = true;
   /** Of answers that were written and may not have left yet. */
-  readonly #sentListeners: (() => void)[] = [];
+  readonly #sentListeners: ((hasLeft: boolean) => void)[] = [];
   #isReading = true;
   #isFlushQueued = false;
   /** Set while the client has to pause: it has used more than its quota. */
@@ -74,7 +76,7 @@ export class Connection {
     this.#logger = parts.broker.logger;
     this.#stream = parts.stream;
     this.remote = parts.stream.remote;
-    this.#splitter = new FrameSplitter(parts.broker.options.maxFirstFrameBytes);
+    this.#splitter = new FrameSplitter(parts.broker.options.maxFirstFrameBytes, parts.frameMemory);
     this.#lastActiveMs = this.#clock.nowMs();
   }
 
@@ -164,7 +166,7 @@ export class Connection {
     const { dispatcher, sasl } = this.#parts;
     const exchange: Exchange = {
       isPipelined: dispatcher.isPipelined(frame),
-      frameBytes: frame.length,
+      frame,
       response: undefined,
       hurryListeners: [],
       sentListeners: [],
@@ -231,7 +233,7 @@ export class Connection {
       broker,
       onHurry: (listener) => this.#onHurry(exchange, listener),
       onSent: (listener) => {
-        if (this.#isClosed) listener();
+        if (this.#isClosed) listener(false);
         else exchange.sentListeners.push(listener);
       },
       closeConnection: (reason) => {
@@ -319,12 +321,14 @@ export class Connection {
     const chunks: Uint8Array[] = [];
     let answeredCount = 0;
     let answeredBytes = 0;
-    for (const { response, frameBytes, sentListeners } of this.#exchanges) {
+    for (const { response, frame, sentListeners } of this.#exchanges) {
       if (response === undefined) break;
       this.#sentListeners.push(...sentListeners);
-      if (response !== null) chunks.push(...response);
       answeredCount += 1;
-      answeredBytes += frameBytes;
+      answeredBytes += frame.length;
+      if (response === null) continue;
+      chunks.push(...response);
+      if (this.#parts.dispatcher.isDoneWithBytes(frame)) this.#parts.frameMemory.give(frame);
     }
     this.#exchanges.splice(0, answeredCount);
     if (chunks.length > 0) {
@@ -339,7 +343,9 @@ export class Connection {
   }
 
   #callSentListeners(): void {
-    for (const listener of this.#sentListeners.splice(0)) listener();
+    // A stream that takes more may still be reading the last bytes.
+    const haveLeft = !this.#isClosed && this.#stream.bufferedBytes === 0;
+    for (const listener of this.#sentListeners.splice(0)) listener(haveLeft);
   }
 
   #updateReading(): void {
@@ -379,10 +385,7 @@ export class Connection {
     this.#muteTimer?.cancel();
     if (error !== null) this.#logger.debug({ remote: this.remote, reason: error.message }, "connection lost");
     this.#hurry();
-    const heldBytes = [
-      ...this.#exchanges.map(({ frameBytes }) => frameBytes),
-      ...this.#inbox.map(({ length }) => length),
-    ];
+    const heldBytes = [...this.#exchanges.map(({ frame }) => frame.length), ...this.#inbox.map(({ length }) => length)];
     this.#parts.budget.give(heldBytes.reduce((sum, sizeBytes) => sum + sizeBytes, 0));
     for (const { sentListeners } of this.#exchanges) this.#sentListeners.push(...sentListeners);
     this.#callSentListeners();

@@ -49,6 +49,11 @@ export class Dispatcher {
     return frame.length >= ROUTE_BYTES && this.#handlers.get(frame.readInt16BE(0))?.isPipelined === true;
   }
 
+  /** Whether nobody looks at the frame's bytes any more once its request has a response. */
+  isDoneWithBytes(frame: Buffer): boolean {
+    return this.#handlers.get(frame.readInt16BE(0))?.isDoneWithBytes === true;
+  }
+
   /** Whether a client that has not logged in may ask this. */
   isOpenToAll({ header }: RequestFrame): boolean {
     return OPEN_APIS.has(header.apiKey);

@@ -76,8 +76,11 @@ export interface RequestContext {
    * the connection closed, or the broker closes. Returns the function that takes the listener back.
    */
   onHurry(listener: () => void): () => void;
-  /** Calls back once when the answer has left this process, or never will. */
-  onSent(listener: () => void): void;
+  /**
+   * Calls back once when the answer is not waited for any more. hasLeft: nothing of it is in this process; else the
+   * stream may still be reading it, and so it is when the connection closed.
+   */
+  onSent(listener: (hasLeft: boolean) => void): void;
   /** For requests without a response: closing is the only way to tell the client that one failed. */
   closeConnection(reason: string): void;
   /** Closes the connection once this request is answered. */
@@ -119,6 +122,8 @@ interface HandlerDefinition<Request, RequestInput, Response, ResponseInput> {
    * effect before they first wait, so that requests take effect in the order they came in.
    */
   readonly isPipelined?: boolean;
+  /** Whether nobody looks at a request's bytes any more once it has a response: their memory is used again then. */
+  readonly isDoneWithBytes?: boolean;
   /** Null: no response is sent. */
   handle(request: Request, context: RequestContext): ResponseInput | null | Promise<ResponseInput | null>;
   /** The response that says that the whole request failed. Null: no response is sent. */
@@ -133,6 +138,7 @@ export interface Handler {
   readonly name: string;
   readonly versions: VersionRange;
   readonly isPipelined: boolean;
+  readonly isDoneWithBytes: boolean;
   /** What a request of it names. */
   readonly names: "partitions" | "topics" | "neither";
   /**
@@ -153,6 +159,7 @@ export function defineHandler<Request, RequestInput, Response, ResponseInput>(
     name: api.name,
     versions: { min, max },
     isPipelined: definition.isPipelined === true,
+    isDoneWithBytes: definition.isDoneWithBytes === true,
     names: definition.parted === undefined ? "neither" : definition.parted.namesPartitions ? "partitions" : "topics",
     async answer(reader, correlationId, context) {
       const { version } = context;

@@ -1,13 +1,25 @@
 /** The broker's doors: accepts connections, as many as there may be, and closes those that say nothing. */
 
-import { type Address, type ByteStream, createDeferred, type Listener, type Network, type Timer } from "@millrace/base";
+import {
+  type Address,
+  type ByteStream,
+  createDeferred,
+  type Listener,
+  MEBIBYTE,
+  type Network,
+  type Timer,
+} from "@millrace/base";
+import { BufferPool } from "./buffer-pool.ts";
 import { Connection, hostOf } from "./connection.ts";
 import { Dispatcher } from "./dispatch.ts";
 import type { BrokerServices, Handler } from "./handler.ts";
+import { COPIED_BATCH_BYTES } from "./log/batch-memory.ts";
 import { RequestBudget } from "./request-budget.ts";
 import type { Access, Client } from "./security/access.ts";
 import type { SaslSession } from "./security/sasl-session.ts";
 
+/** Of memory for requests, kept for the next ones. */
+const FREE_FRAME_BYTES = 8 * MEBIBYTE;
 /** How long closing waits for clients to take their last answers. */
 const CLOSE_GRACE_MS = 1000;
 /** Idle connections, and those that read nothing, are looked for this many times per limit. */
@@ -31,6 +43,7 @@ export class Server {
   readonly #broker: BrokerServices;
   readonly #dispatcher: Dispatcher;
   readonly #budget: RequestBudget;
+  readonly #frameMemory = new BufferPool(FREE_FRAME_BYTES, COPIED_BATCH_BYTES);
   readonly #connections = new Set<Connection>();
   readonly #countByHost = new Map<string, number>();
   readonly #listeners: Listener[] = [];
@@ -95,6 +108,7 @@ export class Server {
       dispatcher: this.#dispatcher,
       broker: this.#broker,
       budget: this.#budget,
+      frameMemory: this.#frameMemory,
       advertised: admission.advertise(reached(stream, admission.reachedAt ?? bound)),
       sasl: admission.saslSession(),
       accessOf: admission.accessOf,

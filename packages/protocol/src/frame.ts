@@ -10,6 +10,8 @@ const API_VERSIONS_KEY = 18;
 const LENGTH_BYTES = 4;
 /** Memory for a frame that comes in pieces, at first: as much as one read brings, or most requests have. */
 const FIRST_ROOM_BYTES = 128 * 1024;
+/** Whole frames that are more than this together have memory of their own each. */
+const COPIED_TOGETHER_BYTES = 16 * 1024;
 const NO_BYTES = Buffer.alloc(0);
 
 export interface RequestHeader {
@@ -100,6 +102,16 @@ function hasFlexibleResponseHeader(
   return version >= api.flexibleSince && api.key !== API_VERSIONS_KEY;
 }
 
+/** Where the memory of frames comes from. */
+export interface FrameMemory {
+  take(sizeBytes: number): Buffer;
+  /** Nobody looks at what `take` returned any more. */
+  give(bytes: Buffer): void;
+}
+
+/** Of each frame its own, for good. */
+const ownMemory: FrameMemory = { take: (sizeBytes) => Buffer.allocUnsafe(sizeBytes), give() {} };
+
 /**
  * Cuts a stream of bytes into frames.
  *
@@ -115,9 +127,11 @@ export class FrameSplitter {
   #frame: Buffer | null = null;
   #frameBytes = 0;
   #filledBytes = 0;
+  readonly #memory: FrameMemory;
 
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, memory = ownMemory) {
     this.limitBytes = limitBytes;
+    this.#memory = memory;
   }
 
   /** Bytes of a frame that is not complete yet, its length included. */
@@ -132,10 +146,24 @@ export class FrameSplitter {
     if (at < chunk.length) this.#continueFrame(chunk, at, onFrame);
   }
 
-  /** Frames that lie whole in the chunk are copied together. Returns where the first one starts that does not. */
+  /** Returns where the first frame starts that does not lie whole in the chunk. */
   #takeWholeFrames(chunk: Buffer, from: number, onFrame: (frame: Buffer) => void): number {
     const end = endOfWholeFrames(chunk, from);
-    if (end === from) return from;
+    if (end - from > COPIED_TOGETHER_BYTES) this.#copyEach(chunk, from, end, onFrame);
+    else if (end > from) this.#copyTogether(chunk, from, end, onFrame);
+    return end;
+  }
+
+  #copyEach(chunk: Buffer, from: number, end: number, onFrame: (frame: Buffer) => void): void {
+    for (let at = from; at < end; ) {
+      const start = at + LENGTH_BYTES;
+      const frame = this.#memory.take(this.#readLength(chunk, at));
+      at = start + chunk.copy(frame, 0, start);
+      onFrame(frame);
+    }
+  }
+
+  #copyTogether(chunk: Buffer, from: number, end: number, onFrame: (frame: Buffer) => void): void {
     const copy = Buffer.allocUnsafe(end - from);
     chunk.copy(copy, 0, from, end);
     for (let at = 0; at < copy.length; ) {
@@ -143,7 +171,6 @@ export class FrameSplitter {
       at = start + this.#readLength(copy, at);
       onFrame(copy.subarray(start, at));
     }
-    return end;
   }
 
   /** Goes on with the frame that has begun, or begins one. Returns the place behind what was taken. */
@@ -174,8 +201,9 @@ export class FrameSplitter {
     const frame = this.#frame ?? NO_BYTES;
     if (sizeBytes <= frame.length) return frame;
     const room = Math.max(sizeBytes, frame.length * 2, FIRST_ROOM_BYTES);
-    const grown = Buffer.allocUnsafeSlow(Math.min(room, this.#frameBytes));
+    const grown = this.#memory.take(Math.min(room, this.#frameBytes));
     frame.copy(grown, 0, 0, this.#filledBytes);
+    this.#memory.give(frame);
     this.#frame = grown;
     return grown;
   }

@@ -48,6 +48,8 @@ const servedHandler = defineHandler({
   api: produceApi,
   versions: [FIRST_SERVED_VERSION, 11],
   isPipelined: true,
+  // What acks asks for is done, so the batches were written, and copied for it.
+  isDoneWithBytes: true,
 
   handle(request, context) {
     const { acks } = request;

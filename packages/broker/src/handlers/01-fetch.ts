@@ -36,6 +36,8 @@ interface Pass {
   readonly read: { readonly topic: Topic; readonly log: PartitionLog; readonly highWatermark: bigint }[];
   /** Taken from the fetch memory. */
   sizeBytes: number;
+  /** Of the memory in which the records lie, once they have left. */
+  readonly releases: (() => void)[];
   hasError: boolean;
   /** Nothing was read, because other answers take all the memory that there is for them. */
   readonly isStarved: boolean;
@@ -55,6 +57,7 @@ export const fetchHandler = defineHandler({
     try {
       while (!isEnough(pass, request) && !wait.isOver) {
         context.broker.fetchMemory.give(pass.sizeBytes);
+        release(pass);
         await wait.forMore(pass);
         pass = await readAll(request, context);
       }
@@ -93,9 +96,18 @@ export const fetchHandler = defineHandler({
   },
 });
 
-function answer({ responses, sizeBytes }: Pass, { quota, broker, onSent }: RequestContext) {
-  onSent(() => broker.fetchMemory.give(sizeBytes));
+function answer(pass: Pass, { quota, broker, onSent }: RequestContext) {
+  const { responses, sizeBytes } = pass;
+  onSent((hasLeft) => {
+    broker.fetchMemory.give(sizeBytes);
+    if (hasLeft) release(pass);
+  });
   return { responses, throttleTimeMs: quota.charge("consumer_byte_rate", sizeBytes) };
+}
+
+/** Lets the memory be used again: nobody may look at the pass's records any more. */
+function release({ releases }: Pass): void {
+  for (const release of releases) release();
 }
 
 function isEnough(pass: Pass, request: FetchRequest): boolean {
@@ -115,6 +127,7 @@ async function readAll(request: FetchRequest, context: RequestContext): Promise<
     responses: [],
     read: [],
     sizeBytes: 0,
+    releases: [],
     hasError: false,
     isStarved: maxBytes === 0 && wantedBytes > 0,
   };
@@ -162,7 +175,10 @@ async function readPartition(
     }
     // The first batch that there is goes out whole, however large: a consumer would never get past it otherwise (KIP-74).
     const minOneBatch = pass.sizeBytes === 0 && !pass.isStarved;
-    const records = await log.read(fetchOffset, Math.min(partitionMaxBytes, restBytes), { minOneBatch });
+    const records = await log.read(fetchOffset, Math.min(partitionMaxBytes, restBytes), {
+      minOneBatch,
+      onRelease: (release) => pass.releases.push(release),
+    });
     for (const { length } of records) pass.sizeBytes += length;
     return { ...found, records };
   } catch (error) {

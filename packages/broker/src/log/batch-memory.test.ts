@@ -36,13 +36,13 @@ test("memory that everybody has released takes other batches", () => {
   assert.equal(fillUntilReused(memory, piece.bytes), true);
 });
 
-test("memory that was shared, or is still held, is never written over", () => {
-  for (const isShared of [true, false]) {
+test("memory that is still held, also by one of several, is never written over", () => {
+  for (const holders of [1, 2]) {
     const memory = new BatchMemory();
     const [piece] = memory.gather([batch(400 * KIBIBYTE, 1)]);
     assert.ok(piece);
-    if (isShared) {
-      piece.share();
+    if (holders === 2) {
+      piece.hold();
       piece.release();
     }
 

@@ -5,19 +5,20 @@ import { MEBIBYTE } from "@millrace/base";
 const SLAB_BYTES = MEBIBYTE;
 /** Slabs kept for the next batches; more than that go back to the system. */
 const FREE_SLABS = 4;
-/** A batch that is larger stays in the memory in which it came. */
-const COPY_LIMIT_BYTES = SLAB_BYTES / 2;
+/** A batch that is larger stays in the memory in which it came: that is never used again. */
+export const COPIED_BATCH_BYTES = SLAB_BYTES / 2;
 
 interface Slab {
   readonly bytes: Buffer;
   usedBytes: number;
-  /** Pieces of it that nobody has released yet. */
+  /** How often its pieces are held. */
   heldCount: number;
-  /** A reader may hold bytes of it for as long as it likes. */
-  isShared: boolean;
 }
 
-/** Whole batches, one behind the other. Whoever has it releases it once, or leaves it to the garbage collector. */
+/**
+ * Whole batches, one behind the other. It is held once when it is made; memory of which a piece is never released is the
+ * garbage collector's.
+ */
 export class MemoryPiece {
   readonly bytes: Buffer;
   readonly #slab: Slab | null;
@@ -29,12 +30,12 @@ export class MemoryPiece {
     this.#memory = memory;
   }
 
-  /** Some of the bytes are given away: their memory is not used again. */
-  share(): void {
-    if (this.#slab !== null) this.#slab.isShared = true;
+  /** For one more who looks at the bytes. */
+  hold(): void {
+    if (this.#slab !== null) this.#slab.heldCount += 1;
   }
 
-  /** Nobody looks at the bytes any more, but for those whom they were shared with. */
+  /** One who looked at the bytes does so no more. */
   release(): void {
     if (this.#slab !== null) this.#memory.release(this.#slab);
   }
@@ -55,7 +56,7 @@ export class BatchMemory {
     for (let from = 0; from < batches.length; ) {
       const first = batches[from];
       if (first === undefined) break;
-      if (first.length > COPY_LIMIT_BYTES) {
+      if (first.length > COPIED_BATCH_BYTES) {
         pieces.push(new MemoryPiece(first, null, this));
         from += 1;
         continue;
@@ -80,7 +81,6 @@ export class BatchMemory {
       bytes: Buffer.allocUnsafeSlow(SLAB_BYTES),
       usedBytes: 0,
       heldCount: 0,
-      isShared: false,
     };
     if (current !== null) this.#reuse(current);
     return this.#current;
@@ -92,7 +92,7 @@ export class BatchMemory {
   }
 
   #reuse(slab: Slab): void {
-    if (slab.heldCount > 0 || slab === this.#current || slab.isShared || this.#free.length === FREE_SLABS) return;
+    if (slab.heldCount > 0 || slab === this.#current || this.#free.length === FREE_SLABS) return;
     slab.usedBytes = 0;
     this.#free.push(slab);
   }

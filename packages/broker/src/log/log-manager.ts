@@ -10,6 +10,7 @@ import {
   writeFileAtomic,
 } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
+import { BufferPool } from "../buffer-pool.ts";
 import { BatchMemory } from "./batch-memory.ts";
 import { encodeCheckpoint, parseOffset, readCheckpoint, readText } from "./checkpoint-file.ts";
 import { CoalescedTask } from "./coalesced-task.ts";
@@ -58,6 +59,8 @@ export interface LogManagerOptions {
 
 const READ_HANDLE_LIMIT = 256;
 const TAIL_CACHE_BYTES = 32 * MEBIBYTE;
+/** Kept for the next reads: what two consumers of six partitions each take at a time. */
+const READ_MEMORY_BYTES = 16 * MEBIBYTE;
 /** Reading so much takes less than the eight calls that two side files take. */
 const CHECKPOINT_BYTES = 64 * 1024;
 /** Logs that are brought up to date in one round; the others follow in the next ones. */
@@ -78,6 +81,7 @@ export class LogManager {
   readonly handles: FileHandles;
   readonly tailCacheBudget: TailCacheBudget;
   readonly batchMemory = new BatchMemory();
+  readonly readMemory = new BufferPool(READ_MEMORY_BYTES);
   readonly isCleanStart: boolean;
   /** Higher at every start: a reader learns from it that the log's end may have been cut in between. */
   readonly leaderEpoch: number;

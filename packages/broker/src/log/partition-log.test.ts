@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createDeferred, MemoryFileSystem, VirtualClock } from "@millrace/base";
-import { ATTRIBUTES_AT, CRC_AT, crc32c, KafkaError, RECORD_COUNT_AT } from "@millrace/protocol";
+import { ATTRIBUTES_AT, CRC_AT, crc32c, KafkaError, RECORD_COUNT_AT, readRecords } from "@millrace/protocol";
 import {
   baseOffsets,
   FaultyFileSystem,
@@ -353,6 +353,30 @@ describe("reading", () => {
       assert.deepEqual(baseOffsets(await fixture.log.read(1n, 1, { minOneBatch: true })), [0n]);
       assert.deepEqual(await fixture.log.read(1n, 1, { minOneBatch: false }), []);
       assert.deepEqual(baseOffsets(await fixture.log.read(0n, 10_000, { minOneBatch: true, maxOffset: 3n })), [0n]);
+    });
+  }
+
+  for (const [source, tailCacheBytes] of [
+    ["from memory", 100_000],
+    ["from the disk", 0],
+  ] as const) {
+    test(`leaves alone what a reader has not released, however much is read after it, ${source}`, async () => {
+      const fixture = await LogFixture.open({ tailCacheBytes });
+      const values = letters(40).map((letter) => letter.padEnd(200_000, "."));
+      const releases: (() => void)[] = [];
+      const read = (index: number, onRelease: (release: () => void) => void) =>
+        fixture.log.read(BigInt(index), 1, { minOneBatch: true, onRelease });
+      const valueIn = (batches: readonly Buffer[]) => readRecords(Buffer.concat(batches))[0]?.value?.toString();
+
+      await fixture.appendEach(values.slice(0, 1));
+      const kept = await read(0, () => {});
+      for (let index = 1; index < values.length; index++) {
+        await fixture.append(values.slice(index, index + 1)).flushed;
+        assert.equal(valueIn(await read(index, (release) => releases.push(release))), values[index]);
+        for (const release of releases.splice(0)) release();
+      }
+
+      assert.equal(valueIn(kept), values[0]);
     });
   }
 

@@ -19,7 +19,7 @@ import { type RecoveredLog, recoverLog, replayProducers } from "./recovery.ts";
 import { countExpired, isExpired } from "./retention.ts";
 import { RoomWatch } from "./room-watch.ts";
 import type { Segment, SegmentContext } from "./segment.ts";
-import { TailCache } from "./tail-cache.ts";
+import { TailCache, type TailReadOptions } from "./tail-cache.ts";
 import { findNewest, findTimestamp, type RecordPosition, type SearchedLog } from "./time-lookup.ts";
 
 export interface PartitionLogOptions {
@@ -51,9 +51,7 @@ export interface AppendResult {
   readonly flushed: Promise<void>;
 }
 
-export interface ReadOptions {
-  /** The first batch is returned even if it alone is larger than maxBytes (KIP-74). */
-  readonly minOneBatch: boolean;
+export interface ReadOptions extends TailReadOptions {
   /** Batches that hold this offset or later ones are not returned. The high watermark is a limit in any case. */
   readonly maxOffset?: bigint;
 }
@@ -395,11 +393,11 @@ export class PartitionLog implements ManagedLog {
     if (fromOffset >= limitOffset) return [];
     const cachedFrom = this.#tail.startOffset;
     if (cachedFrom !== null && cachedFrom <= fromOffset) {
-      return this.#tail.read(fromOffset, limitOffset, maxBytes, options.minOneBatch);
+      return this.#tail.read(fromOffset, limitOffset, maxBytes, options);
     }
     return this.#readFiles(() => {
       this.#expectInRange(fromOffset);
-      return this.#readSegments(fromOffset, limitOffset, maxBytes, options.minOneBatch);
+      return this.#readSegments(fromOffset, limitOffset, maxBytes, options);
     });
   }
 
@@ -428,12 +426,15 @@ export class PartitionLog implements ManagedLog {
     fromOffset: bigint,
     limitOffset: bigint,
     maxBytes: number,
-    minOneBatch: boolean,
+    { minOneBatch, onRelease }: ReadOptions,
   ): Promise<readonly Buffer[]> {
+    const memory = onRelease === undefined ? null : this.#manager.readMemory;
     for (const segment of this.#segments.from(fromOffset)) {
       if (segment.baseOffset >= limitOffset) break;
-      const batches = await segment.read(fromOffset, { maxBytes, minOneBatch, limitPosition: segment.readableBytes });
+      const limitPosition = segment.readableBytes;
+      const batches = await segment.read(fromOffset, { maxBytes, minOneBatch, limitPosition, memory });
       if (batches === null) continue;
+      onRelease?.(() => memory?.give(batches));
       const end =
         limitOffset < this.#highWatermark ? endOfBatches(batches, 0, batches.length, limitOffset) : batches.length;
       return end === 0 ? [] : [batches.subarray(0, end)];

@@ -2,6 +2,7 @@
 
 import { assert, type File, type FileSystem, type Logger, writeFully } from "@millrace/base";
 import { BATCH_HEADER_BYTES, type BatchHeader, KafkaError } from "@millrace/protocol";
+import type { BufferPool } from "../buffer-pool.ts";
 import { batchSizeAt, lastOffsetAt, looksLikeBatch, scanBatches } from "./batch-scanner.ts";
 import { larger } from "./bigints.ts";
 import type { FileHandles, HandleOwner } from "./file-handles.ts";
@@ -35,6 +36,8 @@ export interface SegmentReadOptions {
   readonly minOneBatch: boolean;
   /** Batches from here on are not read. */
   readonly limitPosition: number;
+  /** What is returned lies in memory of this pool: whoever is done with it gives it back. Null or left out: it is the reader's. */
+  readonly memory?: BufferPool | null;
 }
 
 export interface TimedOffset {
@@ -247,14 +250,19 @@ export class Segment implements HandleOwner {
    * Throws KAFKA_STORAGE_ERROR if what lies there is no batch.
    */
   async read(fromOffset: bigint, options: SegmentReadOptions): Promise<Buffer | null> {
-    const { maxBytes, minOneBatch, limitPosition } = options;
+    const { maxBytes, minOneBatch, limitPosition, memory = null } = options;
     let position = await this.#positionBefore(fromOffset);
     let window: Buffer = NO_BYTES;
     let at = 0;
     for (;;) {
       if (position >= limitPosition) return null;
       if (at + BATCH_HEADER_BYTES > window.length) {
-        window = await this.#readAt(position, Math.min(maxBytes + LOOKUP_SLACK_BYTES, limitPosition - position));
+        memory?.give(window);
+        window = await this.#readAt(
+          position,
+          Math.min(maxBytes + LOOKUP_SLACK_BYTES, limitPosition - position),
+          memory,
+        );
         at = 0;
       }
       this.#expectBatch(window, at, position);
@@ -268,7 +276,8 @@ export class Segment implements HandleOwner {
     if (firstBytes > maxBytes && !minOneBatch) return NO_BYTES;
     const wantedBytes = Math.min(Math.max(firstBytes, maxBytes), limitPosition - position);
     if (at + firstBytes > window.length) {
-      window = await this.#readAt(position, wantedBytes);
+      memory?.give(window);
+      window = await this.#readAt(position, wantedBytes, memory);
       at = 0;
     }
     return wholeBatches(window, at, Math.min(window.length, at + wantedBytes));
@@ -510,8 +519,8 @@ export class Segment implements HandleOwner {
     );
   }
 
-  async #readAt(position: number, sizeBytes: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafeSlow(sizeBytes);
+  async #readAt(position: number, sizeBytes: number, memory: BufferPool | null = null): Promise<Buffer> {
+    const buffer = memory === null ? Buffer.allocUnsafeSlow(sizeBytes) : memory.take(sizeBytes);
     const filledBytes = await this.#context.handles.read(this, buffer, position);
     return filledBytes === sizeBytes ? buffer : buffer.subarray(0, filledBytes);
   }

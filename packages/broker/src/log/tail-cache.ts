@@ -13,6 +13,13 @@ interface CachedPiece {
   readonly endOffset: bigint;
 }
 
+export interface TailReadOptions {
+  /** The first batch is returned even if it alone is larger than maxBytes (KIP-74). */
+  readonly minOneBatch: boolean;
+  /** Gets what says that nobody looks at the batches any more; their memory is used again then. Without it, never. */
+  readonly onRelease?: (release: () => void) => void;
+}
+
 /** What a piece costs beside its bytes: the objects around it. */
 const PIECE_OVERHEAD_BYTES = 256;
 const PIECE_LIMIT = 2 ** 20;
@@ -120,17 +127,24 @@ export class TailCache {
   /**
    * Whole batches from the one that holds the offset on, below limitOffset and within maxBytes.
    *
-   * The first one is returned even if it is larger, if minOneBatch says so. The offset must not be before startOffset.
+   * The offset must not be before startOffset.
    */
-  read(fromOffset: bigint, limitOffset: bigint, maxBytes: number, minOneBatch: boolean): Buffer[] {
+  read(
+    fromOffset: bigint,
+    limitOffset: bigint,
+    maxBytes: number,
+    { minOneBatch, onRelease }: TailReadOptions,
+  ): Buffer[] {
     const found: Buffer[] = [];
     let roomBytes = maxBytes;
     for (let index = this.#indexOf(fromOffset); index < this.#pieces.length; index++) {
       const piece = this.#pieces[index];
       if (piece === undefined || piece.memory === null || piece.baseOffset >= limitOffset) break;
-      const { bytes } = piece.memory;
+      const { memory } = piece;
+      const { bytes } = memory;
       // It may be on its way to a slow reader long after it has left the cache.
-      piece.memory.share();
+      memory.hold();
+      onRelease?.(() => memory.release());
       const start = piece.baseOffset >= fromOffset ? 0 : positionOfOffset(bytes, fromOffset);
       const isWhole = piece.endOffset <= limitOffset && bytes.length - start <= roomBytes;
       const end = isWhole ? bytes.length : endOfBatches(bytes, start, roomBytes, limitOffset);
