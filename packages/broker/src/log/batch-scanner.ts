@@ -31,8 +31,11 @@ export interface ScanOptions {
   readonly maximumOffset: bigint;
   /** Of batches before this offset only the header is looked at: they are known to be on the disk as written. Null: of all. */
   readonly checkCrcFrom: bigint | null;
-  /** Called for each batch in order; false ends the walk behind it. */
-  visit(header: BatchHeader, position: number): boolean | undefined;
+  /**
+   * Called for each batch in order; false ends the walk behind it. It begins at `at` in the bytes, which hold all of it
+   * where its CRC was looked at.
+   */
+  visit(header: BatchHeader, position: number, bytes: Buffer, at: number): boolean | undefined;
 }
 
 /**
@@ -63,7 +66,7 @@ export async function scanBatches(readAt: ReadAt, options: ScanOptions): Promise
     if (header === null || position + header.sizeBytes > endPosition) return position;
     const isChecked = checkCrcFrom !== null && header.baseOffset >= checkCrcFrom;
     if (isChecked && !isBatchCrcValid(window, windowOffset)) return position;
-    if (visit(header, position) === false) return position + header.sizeBytes;
+    if (visit(header, position, window, windowOffset) === false) return position + header.sizeBytes;
     position += header.sizeBytes;
     minimumOffset = header.baseOffset + BigInt(header.lastOffsetDelta) + 1n;
   }

@@ -9,6 +9,7 @@ import {
   VirtualClock,
   writeFileAtomic,
 } from "@millrace/base";
+import { BATCH_HEADER_BYTES, loadCodec, stampBatch } from "@millrace/protocol";
 import { producerStamp, recordBatch } from "@millrace/testing";
 import { DataDir } from "../data-dir.ts";
 import { brokerOptions } from "../options.ts";
@@ -64,8 +65,8 @@ beforeEach(() => {
   fileSystem = new MemoryFileSystem();
 });
 
-const verify = (over: Partial<{ fileSystem: FileSystem }> = {}): Promise<DataDirReport> =>
-  verifyDataDir({ dataDir: "/data", ...dirParts(), ...over, clock: new VirtualClock() });
+const verify = (over: Partial<{ fileSystem: FileSystem; checksRecords: boolean }> = {}): Promise<DataDirReport> =>
+  verifyDataDir({ dataDir: "/data", ...dirParts(), checksRecords: false, ...over, clock: new VirtualClock() });
 
 const read = (name: string) => fileSystem.readFile(`/data/${name}`);
 const write = (name: string, bytes: string | Buffer) =>
@@ -137,6 +138,7 @@ test("a data dir that a broker uses is refused, and is not to be started on duri
   await verifyDataDir({
     dataDir: "/data",
     ...dirParts(),
+    checksRecords: false,
     onPartition: () => {
       DataDir.open(dirParts()).catch(() => {
         isRefused = true;
@@ -149,6 +151,27 @@ test("a data dir that a broker uses is refused, and is not to be started on duri
 
 test("a folder that is no data dir is refused", async () => {
   await assert.rejects(verify(), /\/data is no data dir: there is no meta\.json in it/);
+});
+
+test("records that their producer garbled are found where records are decoded, and only there", async () => {
+  const { topics, close } = await openTopics();
+  const topic = await topics.create({ name: "orders", partitions: 1, config: {} });
+  for (const compression of ["none", "gzip", "snappy", "lz4", "zstd"] as const) {
+    await loadCodec(compression);
+    const batch = recordBatch([{ value: "a value" }, { value: "another" }], { baseOffset: 0n, compression });
+    await topic.append(0, batch, { acks: -1 }).flushed;
+  }
+  const garbled = recordBatch([{ value: "a value" }, { value: "another" }], { baseOffset: 0n });
+  garbled[BATCH_HEADER_BYTES] = 2;
+  stampBatch(garbled, producerStamp(5n, 0));
+  await topic.append(0, garbled, { acks: -1 }).flushed;
+  await close(true);
+  await write("producer-ids.json", '{"nextProducerId":"1000"}');
+
+  assert.deepEqual(wrongIn(await verify()), []);
+  const wrong = wrongIn(await verify({ checksRecords: true }));
+  assert.equal(wrong.length, 1);
+  assert.match(String(wrong[0]), /^damage orders-0\/0{20}\.log: its records cannot be decoded: record ends/);
 });
 
 describe("a check tells of", () => {

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { type Clock, type FileSystem, hasCode, type Random, silentLogger } from "@millrace/base";
-import { KafkaError } from "@millrace/protocol";
+import { compressionTypes, KafkaError, loadCodec } from "@millrace/protocol";
 import { ACLS_FILE, CLEAN_FILE, type Meta, QUOTAS_FILE, readMeta, TOPICS_FILE } from "../data-dir.ts";
 import { lockDataDir, unlockDataDir } from "../data-dir-lock.ts";
 import { parseOffset, readCheckpoint, readText } from "../log/checkpoint-file.ts";
@@ -29,6 +29,8 @@ export interface VerifyOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly processId: number;
+  /** Whether records are decompressed and decoded too, which takes many times as long. */
+  readonly checksRecords: boolean;
   /** Called after each partition. */
   onPartition?(report: PartitionReport, partitionCount: number): void;
 }
@@ -42,6 +44,7 @@ export interface VerifyOptions {
 export async function verifyDataDir(options: VerifyOptions): Promise<DataDirReport> {
   const { dataDir, fileSystem } = options;
   const meta = await expectMeta(fileSystem, dataDir);
+  if (options.checksRecords) await Promise.all(compressionTypes.map(loadCodec));
   const isLocked = await tryLock(options);
   try {
     return await new DataDirVerifier(options).verify(meta);
@@ -160,6 +163,7 @@ class DataDirVerifier {
         recoveryPoint: recoveryPoints.get(name) ?? null,
         logStartOffset: logStarts.get(name) ?? 0n,
         cleanedOffset,
+        checksRecords: this.#options.checksRecords,
         onProducerId: (producerId) => {
           if (producerId > this.#highestProducerId) this.#highestProducerId = producerId;
         },

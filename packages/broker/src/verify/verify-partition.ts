@@ -1,7 +1,7 @@
 /** Checks one partition's folder: its segments, what lies beside them, and what the next start would make of it. */
 
 import type { Clock, FileSystem } from "@millrace/base";
-import type { BatchHeader } from "@millrace/protocol";
+import { type BatchHeader, KafkaError, readRecords, WireError } from "@millrace/protocol";
 import { larger } from "../log/bigints.ts";
 import { readCheckpoint } from "../log/checkpoint-file.ts";
 import { parseSwapFileName } from "../log/compaction.ts";
@@ -43,6 +43,8 @@ export interface PartitionParts {
   readonly logStartOffset: bigint;
   /** All before it was compacted. */
   readonly cleanedOffset: bigint;
+  /** Whether records are decoded too; the codecs are loaded then. */
+  readonly checksRecords: boolean;
   /** Told of each producer id that is met. */
   onProducerId(producerId: bigint): void;
 }
@@ -239,11 +241,12 @@ class PartitionVerifier {
         readAt: (buffer, position) => file.read(buffer, position),
         expectedOffset: expectedOffset === null ? baseOffset : larger(expectedOffset, baseOffset),
         mayLackOffsets: (offset) => this.#mayLackOffsets(offset),
-        visit: (header, position) => {
+        visit: (header, position, batch) => {
           offsetIndex?.skipTo(readUntil === sizeBytes ? 0 : position);
           offsetIndex?.visit(header, position);
           timeIndex?.visit(header);
           this.#visit(header, position, name);
+          if (this.#parts.checksRecords) this.#checkRecords(batch, position, name);
         },
         onBadBatch: (position, offset, what, isEnd) => {
           readUntil = Math.min(readUntil, position);
@@ -294,6 +297,19 @@ class PartitionVerifier {
     if (epochProblem === null) return;
     const consequence = "readers may not notice that the log was cut there; without the file the batches are read";
     this.#problems.add("repairable", this.#fileOf(LEADER_EPOCH_FILE), null, epochProblem, consequence);
+  }
+
+  /** The checksum says that the batch is as its producer sent it, and nothing about what it sent. */
+  #checkRecords(batch: Buffer, position: number, name: string): void {
+    try {
+      readRecords(batch);
+    } catch (error) {
+      if (!(error instanceof WireError || error instanceof KafkaError)) throw error;
+      const what = `its records cannot be decoded: ${error.message}`;
+      const consequence =
+        "its producer sent it like this; readers fail here until retention or delete-records has passed it";
+      this.#problems.add("damage", this.#fileOf(name), position, what, consequence);
+    }
   }
 
   #mayLackOffsets(offset: bigint): boolean {

@@ -21,8 +21,8 @@ export interface SegmentParts {
   readonly expectedOffset: bigint;
   /** Whether offsets may be missing from this one on, because the log is compacted. */
   mayLackOffsets(offset: bigint): boolean;
-  /** Called for each good batch, in order. */
-  visit(header: BatchHeader, position: number): void;
+  /** Called for each good batch, in order. batch: its bytes, for the time of the call. */
+  visit(header: BatchHeader, position: number, batch: Buffer): void;
   /** A place where no good batch is. offset: what was expected there. isEnd: what follows cannot be told apart. */
   onBadBatch(position: number, offset: bigint, what: string, isEnd: boolean): void;
   onMissingOffsets(position: number, from: bigint, until: bigint): void;
@@ -42,11 +42,11 @@ export async function verifyBatches(parts: SegmentParts): Promise<bigint> {
       minimumOffset: endOffset,
       maximumOffset: baseOffset + BigInt(RELATIVE_OFFSET_LIMIT),
       checkCrcFrom: -1n,
-      visit(header, at) {
+      visit(header, at, bytes, start) {
         if (expectedOffset !== null && header.baseOffset > expectedOffset && !parts.mayLackOffsets(expectedOffset)) {
           parts.onMissingOffsets(at, expectedOffset, header.baseOffset);
         }
-        parts.visit(header, at);
+        parts.visit(header, at, bytes.subarray(start, start + header.sizeBytes));
         endOffset = header.baseOffset + BigInt(header.lastOffsetDelta) + 1n;
         expectedOffset = endOffset;
         return true;

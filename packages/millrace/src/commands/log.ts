@@ -24,6 +24,7 @@ const verifyCommand = defineCommand(
       "Reads a whole data dir and tells whether it is sound: every record batch, the indexes and producer snapshots against the batches, the checkpoint files, and what the next start of a broker would do. It changes nothing.",
     examples: [
       { command: "millrace log verify ./millrace-data", meaning: "a line per partition, then what is wrong" },
+      { command: "millrace log verify --records ./millrace-data", meaning: "each record of each batch too" },
       { command: "millrace log verify --json ./millrace-data", meaning: "the same for programs" },
     ],
     operands: [
@@ -37,13 +38,13 @@ const verifyCommand = defineCommand(
     variableOf: (option) => ownVariable("log verify", option),
   },
   async ({ options, operands: [dataDir = ""], io }) => {
-    const report = await verify(dataDir, io);
+    const report = await verify(dataDir, options.records, io);
     io.stdout.write(options.json ? `${JSON.stringify(report)}\n` : render(report));
     return report.isSound ? EXIT_DONE : EXIT_FAILED;
   },
 );
 
-async function verify(dataDir: string, io: Io): Promise<DataDirReport> {
+async function verify(dataDir: string, checksRecords: boolean, io: Io): Promise<DataDirReport> {
   let done = { partitions: 0, recordCount: 0, sizeBytes: 0, fraction: 0 };
   const progress = new Progress(io.stderr, dataDir, false, () => done);
   try {
@@ -53,6 +54,7 @@ async function verify(dataDir: string, io: Io): Promise<DataDirReport> {
       clock: systemClock,
       random: systemRandom,
       processId: process.pid,
+      checksRecords,
       onPartition: ({ records, sizeBytes }, partitionCount) => {
         const partitions = done.partitions + 1;
         done = {
