@@ -10,7 +10,10 @@ interface DecimalSchema {
 }
 
 const DECIMAL = /^([+-]?)(\d+)(?:\.(\d*))?$/;
-const BYTE = 256n;
+/** Bytes that any decimal may have, whatever its precision: more would be the work of seconds. */
+const SIZE_LIMIT_BYTES = 1024;
+/** Of the numbers of so many digits. */
+const BYTES_PER_DIGIT = Math.log2(10) / 8;
 
 /**
  * Reads as text with all digits of its scale: "12.30". Writes text, a number or a bigint; nothing is ever rounded: digits
@@ -21,6 +24,7 @@ const BYTE = 256n;
 export class DecimalType extends avro.types.LogicalType {
   readonly #precision: number;
   readonly #scale: number;
+  readonly #sizeLimitBytes: number;
   /** Of a fixed; null for bytes, which are as long as they must be. */
   readonly #sizeBytes: number | null;
 
@@ -39,6 +43,7 @@ export class DecimalType extends avro.types.LogicalType {
       throw new TypeError("a decimal is bytes or fixed with a precision of at least 1 and a scale up to it");
     this.#precision = precision;
     this.#scale = scale;
+    this.#sizeLimitBytes = Math.max(SIZE_LIMIT_BYTES, Math.ceil(precision * BYTES_PER_DIGIT) + 1);
     this.#sizeBytes = type === "fixed" ? (size ?? 0) : null;
   }
 
@@ -54,9 +59,11 @@ export class DecimalType extends avro.types.LogicalType {
 
   /** bytes: undefined where the input ended before them; avsc goes on to its end and complains then. */
   protected override _fromValue(bytes: Buffer | undefined): string {
-    let unscaled = 0n;
-    for (const byte of bytes ?? []) unscaled = unscaled * BYTE + BigInt(byte);
-    unscaled = BigInt.asIntN((bytes?.length ?? 0) * 8, unscaled);
+    const sizeBytes = bytes?.length ?? 0;
+    if (this.#sizeBytes === null && sizeBytes > this.#sizeLimitBytes) {
+      throw new RangeError(`expected ${this.#name}, found a number of ${sizeBytes} bytes`);
+    }
+    const unscaled = BigInt.asIntN(sizeBytes * 8, BigInt(`0x0${bytes?.toString("hex") ?? ""}`));
     const digits = (unscaled < 0n ? -unscaled : unscaled).toString().padStart(this.#scale + 1, "0");
     const sign = unscaled < 0n ? "-" : "";
     if (this.#scale === 0) return sign + digits;
@@ -86,20 +93,29 @@ export class DecimalType extends avro.types.LogicalType {
         `expected ${this.#name}, found ${typeof value === "string" ? "other text" : `a ${typeof value}`}`,
       );
     const [, sign, whole = "", given = ""] = match;
-    const fraction = given.replace(/0+$/, "");
+    const fraction = withoutTrailingZeros(given);
     if (fraction.length > this.#scale) {
       throw new RangeError(`expected ${this.#name}, found ${fraction.length} digits behind the point`);
     }
-    const magnitude = BigInt(whole + fraction.padEnd(this.#scale, "0"));
-    if (magnitude >= 10n ** BigInt(this.#precision)) {
-      throw new RangeError(`expected ${this.#name}, found ${magnitude.toString().length} digits`);
+    const digits = (whole + fraction.padEnd(this.#scale, "0")).replace(/^0+/, "");
+    // Counted before it is a number: one of a million digits takes too long to become one.
+    if (digits.length > this.#precision) {
+      throw new RangeError(`expected ${this.#name}, found ${digits.length} digits`);
     }
+    const magnitude = BigInt(digits);
     return sign === "-" ? -magnitude : magnitude;
   }
 
   get #name(): string {
     return `decimal(${this.#precision}, ${this.#scale})`;
   }
+}
+
+/** A regular expression would try at each zero of a long run anew. */
+function withoutTrailingZeros(digits: string): string {
+  let end = digits.length;
+  while (end > 0 && digits[end - 1] === "0") end -= 1;
+  return digits.slice(0, end);
 }
 
 /** The fewest bytes that hold the number and its sign. */

@@ -41,6 +41,17 @@ suite("Avro from JSON and back", () => {
     assert.match(decoded, /^\{"id":-9007199254740993,"price":"0.10"/);
   });
 
+  test("numbers of a million digits are refused before they are worked out", () => {
+    const digits = "9".repeat(1_000_000);
+    const decimal = { type: "bytes", logicalType: "decimal", precision: 30, scale: 2 };
+    const written = parseAvroSchema("bytes").toBuffer(Buffer.alloc(1_000_000, 0x7f));
+
+    assert.match(misfitOf("long", digits), /expected long, found a number that 64 bits do not hold/);
+    assert.match(misfitOf(decimal, digits), /expected decimal\(30, 2\), found 1000002 digits/);
+    assert.match(misfitOf(decimal, `0.${"0".repeat(999_999)}1`), /found 1000000 digits behind the point/);
+    assert.throws(() => decode(decimal, written), /expected decimal\(30, 2\), found a number of 1000000 bytes/);
+  });
+
   test("the bytes are Avro's, whatever the order of the fields, with defaults for those left out", () => {
     const type = parseAvroSchema(order);
     const value = { id: 7n, price: "12.30", note: "é", state: "PAID", items: [{ count: 1 }, { count: -2 }] };

@@ -50,10 +50,13 @@ export const longForm: AvroForm = {
 
 /** Digits that no safe integer exceeds. */
 const SAFE_DIGITS = 15;
+/** With its sign. What is longer is not made a number first, which takes long for a million digits. */
+const LONG_LIMIT_CHARACTERS = 20;
 
 function longOf(text: string): number | bigint | null {
   if (!isWhole(text) || text === "" || text === "-") return null;
   if (text.length <= SAFE_DIGITS) return Number(text);
+  if (text.length > LONG_LIMIT_CHARACTERS) return null;
   const value = BigInt(text);
   return BigInt.asIntN(64, value) === value ? value : null;
 }
@@ -147,7 +150,11 @@ export class DecimalForm implements AvroForm {
     const start = bytes.offset;
     const { underlyingType } = this.#type;
     bytes.take(underlyingType instanceof avro.types.FixedType ? underlyingType.size : bytes.count());
-    return JSON.stringify(this.#type.fromBuffer(bytes.bytes.subarray(start, bytes.offset)));
+    try {
+      return JSON.stringify(this.#type.fromBuffer(bytes.bytes.subarray(start, bytes.offset)));
+    } catch (error) {
+      throw error instanceof RangeError ? new Misfit(error.message) : error;
+    }
   }
 }
 
