@@ -7,6 +7,7 @@ import { formatAddress } from "@millrace/base";
 import { Broker } from "@millrace/broker";
 import { Admin, type AdminConfig, KafkaError, Producer } from "@millrace/client";
 import {
+  runMillrace,
   serverCertificate,
   serverKey,
   testAuthority,
@@ -59,6 +60,24 @@ test("a producer logs in with each mechanism; a wrong password is told at once",
     const wrong = { mechanism, ...alice, password: "wrong" };
     assert.equal(await produceOne({ bootstrapServers, sasl: wrong }), "SASL_AUTHENTICATION_FAILED");
   }
+});
+
+test("a command without a login is told at once which options it takes", async () => {
+  await using broker = await Broker.open({ ...inMemory, saslUsers: { alice: "alice-secret" } });
+  const brokers = formatAddress(broker.address);
+
+  for (const words of [
+    ["topics", "list"],
+    ["produce", "t"],
+    ["consume", "t"],
+  ]) {
+    const { exitCode, stderr } = await runMillrace([...words, "--brokers", brokers], { input: "v\n" });
+
+    assert.equal(exitCode, 1);
+    assert.match(stderr, /^millrace: the broker at .* asks for a login; say who you are with --sasl-mechanism .*\n$/);
+  }
+  const login = ["--sasl-mechanism", "PLAIN", "--sasl-username", "alice", "--sasl-password", "alice-secret"];
+  assert.equal((await runMillrace(["topics", "list", "--brokers", brokers, ...login])).exitCode, 0);
 });
 
 test("a producer that outlives its login renews it and goes on", async () => {

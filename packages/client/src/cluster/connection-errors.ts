@@ -1,7 +1,7 @@
 /** What goes wrong with a connection, in the words of who must mend it. */
 
 import { KafkaError } from "@millrace/protocol";
-import { ClosedError, NetworkError } from "../errors.ts";
+import { AuthenticationError, ClosedError, NetworkError } from "../errors.ts";
 
 /** Nothing was sent yet. error: null where the other side closed it without a word. */
 export function connectionFailed(error: unknown, broker: string): KafkaError {
@@ -10,10 +10,16 @@ export function connectionFailed(error: unknown, broker: string): KafkaError {
   return new NetworkError("CONNECTION_FAILED", broker, detail, { cause: error, retriable: !isTlsRefusal(error) });
 }
 
-/** The stream ended. hint: what the cause may be, where it ended without an error. */
-export function connectionLost(cause: Error | null, broker: string, hint: string): KafkaError {
-  const detail = cause === null ? `the broker closed the connection${hint}` : `connection lost: ${detailOf(cause)}`;
+/** The stream ended. */
+export function connectionLost(cause: Error | null, broker: string): KafkaError {
+  const detail = cause === null ? "the broker closed the connection" : `connection lost: ${detailOf(cause)}`;
   return new NetworkError("NETWORK_EXCEPTION", broker, detail, { cause, retriable: !isTlsRefusal(cause) });
+}
+
+/** The stream ended at the first request of a client that has not logged in. Or the broker was about to go away just then. */
+export function refusedSilently(broker: string): KafkaError {
+  const detail = "the broker closed the connection; perhaps it asks for SASL";
+  return new AuthenticationError("ILLEGAL_SASL_STATE", broker, detail, { retriable: true });
 }
 
 /** One request that went down with the connection; it may have arrived. */

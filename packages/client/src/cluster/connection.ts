@@ -21,7 +21,14 @@ import {
 } from "@millrace/protocol";
 import { ClosedError, NetworkError } from "../errors.ts";
 import { BrokerVersions, type VersionedSend } from "./broker-versions.ts";
-import { abandoned, connectionFailed, connectionLost, foreignProtocol, malformed } from "./connection-errors.ts";
+import {
+  abandoned,
+  connectionFailed,
+  connectionLost,
+  foreignProtocol,
+  malformed,
+  refusedSilently,
+} from "./connection-errors.ts";
 import { decodeAnswer, type OverdueRequests, PendingRequests } from "./pending-requests.ts";
 import { authenticate, SASL_HANDSHAKE_VERSION, type SaslOptions, type SaslSession } from "./sasl.ts";
 import { SessionRenewal } from "./session-renewal.ts";
@@ -364,8 +371,8 @@ export class Connection {
   }
 
   #onStreamClosed(cause: Error | null): void {
-    const hint = this.#isSilentRefusal() ? "; perhaps it asks for SASL" : "";
-    const error = connectionLost(cause, this.#remote, hint);
+    const isRefusal = cause === null && this.#isSilentRefusal();
+    const error = isRefusal ? refusedSilently(this.#remote) : connectionLost(cause, this.#remote);
     // While opening, one lost stream is not the end: another version may do.
     if (this.#state === "opening") this.#dropStream(error);
     else this.close(error);

@@ -2,19 +2,23 @@
 
 import { formatAddress, parseAddress, tcpNetwork } from "@millrace/base";
 import { KafkaError } from "@millrace/client";
+import { Cluster, commonOptions } from "@millrace/client/internal";
 import { CommandError } from "../command/errors.ts";
-import type { ConnectionOptions } from "../options/connection.ts";
+import { type ConnectionOptions, clientConfig } from "../options/connection.ts";
 
 const CONNECT_LIMIT_MS = 5000;
+/** A broker that goes away closes connections too. */
+const ADMISSION_ATTEMPTS = 2;
 
 /**
  * Runs the work of a client command.
  *
- * Looks first whether any broker can be reached: the client would go on trying, as a service must, and a person at a
- * terminal wants to know now. A KafkaError of the work becomes a CommandError; anything else is a bug and stays one.
+ * Looks first whether any broker can be reached, and lets us in: the client would go on trying, as a service must, and a
+ * person at a terminal wants to know now. A KafkaError of the work becomes a CommandError; anything else is a bug and stays one.
  */
 export async function withClientErrors<T>(connection: ConnectionOptions, work: () => Promise<T>): Promise<T> {
   await requireReachable(connection.brokers);
+  await requireAdmission(connection);
   try {
     return await work();
   } catch (error) {
@@ -54,4 +58,34 @@ function connectFailure(broker: string): Promise<string | null> {
       },
     });
   });
+}
+
+/** A broker that asks for a login says nothing to those who come without: it closes the connection. */
+async function requireAdmission(connection: ConnectionOptions): Promise<void> {
+  // The login will tell.
+  if (connection.saslMechanism !== null) return;
+  const limits = { connectTimeoutMs: CONNECT_LIMIT_MS, requestTimeoutMs: CONNECT_LIMIT_MS };
+  const cluster = new Cluster(commonOptions.resolve({ ...clientConfig(connection), ...limits }));
+  try {
+    for (let attempt = 0; attempt < ADMISSION_ATTEMPTS; attempt++) {
+      if (!(await isTurnedAway(cluster))) return;
+    }
+  } finally {
+    await cluster.close();
+  }
+  throw new CommandError(
+    `the broker at ${connection.brokers.join(", ")} closes the connection: it asks for a login; say who you are with --sasl-mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512), --sasl-username and --sasl-password-file, or with --sasl-mechanism OAUTHBEARER and --sasl-token-file`,
+  );
+}
+
+/** Whatever else goes wrong, the work will meet it too, and tell. */
+async function isTurnedAway(cluster: Cluster): Promise<boolean> {
+  try {
+    await cluster.metadata.refreshBrokers();
+    return false;
+  } catch (error) {
+    let cause: unknown = error;
+    while (cause instanceof KafkaError && cause.code !== "ILLEGAL_SASL_STATE") ({ cause } = cause);
+    return cause instanceof KafkaError;
+  }
 }
