@@ -30,9 +30,13 @@ export const createTopicsHandler = defineHandler({
   async handle(request, context) {
     const seenCount = new Map<string, number>();
     for (const { name } of request.topics) seenCount.set(name, (seenCount.get(name) ?? 0) + 1);
+    // One answer for each name, as from Kafka: librdkafka takes a second one for a broken response.
+    const byName = new Map(request.topics.map((asked) => [asked.name, asked]));
     // All at once: topics that are created together share the writes that make them last.
     const topics = await Promise.all(
-      request.topics.map((asked) => create(asked, (seenCount.get(asked.name) ?? 0) > 1, request.validateOnly, context)),
+      [...byName.values()].map((asked) =>
+        create(asked, (seenCount.get(asked.name) ?? 0) > 1, request.validateOnly, context),
+      ),
     );
     return { topics };
   },

@@ -135,14 +135,14 @@ test("a topic that is there is not created again, even when two ask at once", as
   assert.deepEqual(results.map(({ error }) => error).sort(), ["NONE", "TOPIC_ALREADY_EXISTS"]);
 });
 
-test("a topic named twice in one request is created in neither way", async () => {
+test("a topic named twice in one request is created in neither way, and answered once", async () => {
   const topic = { name: newName(), numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] };
 
   const { topics } = await client.request(createTopicsApi, 7, { topics: [topic, topic] });
 
   assert.deepEqual(
     topics.map(({ errorCode }) => errorByNumber(errorCode).code),
-    ["INVALID_REQUEST", "INVALID_REQUEST"],
+    ["INVALID_REQUEST"],
   );
 });
 
