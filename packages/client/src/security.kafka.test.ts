@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, suite, test } from "node:test";
 import { KafkaError } from "@millrace/protocol";
-import { KafkaCluster } from "@millrace/testing";
+import { KafkaCluster, waitUntil } from "@millrace/testing";
 import { Admin, type AdminConfig } from "./admin.ts";
 import { Cluster } from "./cluster/cluster.ts";
 import type { SaslOptions } from "./cluster/sasl.ts";
@@ -14,6 +14,11 @@ const PORT = 24_592;
 const SESSION_MS = 3_000;
 const alice = { username: "alice", password: "alice-secret" };
 const mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
+/** Without a handler of its own Kafka takes tokens that nobody has signed, as long as they have not expired. */
+const oauthSettings = [
+  `listener.name.sasl_ssl.sasl.enabled.mechanisms=${[...mechanisms, "OAUTHBEARER"]}`,
+  "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
+];
 
 suite("security on Apache Kafka", { skip: control === undefined ? "KAFKA_CONTROL is not set" : false }, () => {
   let cluster: KafkaCluster;
@@ -22,7 +27,7 @@ suite("security on Apache Kafka", { skip: control === undefined ? "KAFKA_CONTROL
   let key: Buffer;
 
   before(async () => {
-    const settings = [`connections.max.reauth.ms=${SESSION_MS}`];
+    const settings = [`connections.max.reauth.ms=${SESSION_MS}`, ...oauthSettings];
     cluster = await KafkaCluster.start(control ?? "", { nodes: 1, port: PORT, isSecure: true, settings });
     ca = readFileSync(cluster.tlsFile("ca.crt"));
     cert = readFileSync(cluster.tlsFile("client.crt"));
@@ -47,6 +52,31 @@ suite("security on Apache Kafka", { skip: control === undefined ? "KAFKA_CONTROL
       }
     });
   }
+
+  test("OAUTHBEARER works with a token that is asked for at each login; one that has expired is refused at once", async () => {
+    let tokenCount = 0;
+    const token = (lifetimeS: number) => () => {
+      tokenCount += 1;
+      return unsignedToken("alice", lifetimeS);
+    };
+    const over = { bootstrapServers: cluster.listeners.saslOverTls, ssl: { ca } };
+    const client = new Cluster(
+      commonOptions.resolve({ ...over, sasl: { mechanism: "OAUTHBEARER", token: token(60) } }),
+    );
+    const connection = await client.anyConnection();
+
+    await waitUntil("it has logged in again", async () => {
+      await client.metadata.refreshBrokers();
+      return tokenCount > 1;
+    });
+    await client.metadata.refreshBrokers();
+    assert.equal(await client.anyConnection(), connection);
+    await client.close();
+
+    const error = await failureOf({ ...over, sasl: { mechanism: "OAUTHBEARER", token: token(-60) } });
+    assert.equal(error.code, "SASL_AUTHENTICATION_FAILED");
+    assert.match(error.message, /invalid_token/);
+  });
 
   test("a mechanism that the broker has not is told with those it has", async () => {
     const oauth: SaslOptions = { mechanism: "OAUTHBEARER", token: () => "token" };
@@ -117,3 +147,10 @@ suite("security on Apache Kafka", { skip: control === undefined ? "KAFKA_CONTROL
     return error;
   }
 });
+
+/** RFC 7515, appendix A.5: a claim of who one is, without a signature. */
+function unsignedToken(subject: string, lifetimeS: number): string {
+  const nowS = Math.floor(Date.now() / 1000);
+  const part = (json: object) => Buffer.from(JSON.stringify(json)).toString("base64url");
+  return `${part({ alg: "none" })}.${part({ sub: subject, iat: nowS - 120, exp: nowS + lifetimeS })}.`;
+}
