@@ -14,12 +14,14 @@ import { ProducerCounters, type ProducerMetrics } from "./metrics.ts";
 import { type ProducerConfig, type ProducerOptions, resolveProducerOptions } from "./options.ts";
 import type { PartitionQueue } from "./partition-queue.ts";
 import { bindPartitioner } from "./partitioners.ts";
+import { type PreparingRecord, PreparingTopics } from "./preparing-topics.ts";
 import { ProducerBatchExecutor } from "./producer-batch-executor.ts";
 import { type BatchPreview, ProducerBatchManager } from "./producer-batch-manager.ts";
 import { type ProducerRecord, RecordMetadata } from "./record.ts";
 import { type RecordRun, RunRecord } from "./record-run.ts";
 import { RecordSerializer, type SerializedRecord, withOwnKey } from "./record-serializer.ts";
 import { createRecordWritable } from "./record-writable.ts";
+import { SerializingRecords } from "./serializing-records.ts";
 import type { TopicQueues } from "./topic-queues.ts";
 
 export interface ProduceOptions {
@@ -44,31 +46,8 @@ export interface FlushOptions extends TimeoutOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A record whose topic is not known yet. */
-interface PreparingRecord {
-  readonly record: ProducerRecord;
-  readonly completion: RecordCompletion;
-  readonly slot: number;
-  readonly codecId: number;
-  readonly onBuffered: (() => void) | null;
-}
-
-/** A record that an async serializer has in its hands, or that waits for one before it. */
-interface SerializingRecord {
-  readonly completion: RecordCompletion;
-  readonly slot: number;
-}
-
-/** A topic that is being asked for, with the records that wait for it, in order. */
-interface PreparingTopic {
-  readonly records: PreparingRecord[];
-  readonly done: Promise<void>;
-}
-
 /** Of a partition that the topic had before it was deleted and created again. */
 const NO_LEADER = { leaderId: -1, leaderEpoch: -1 };
-/** Records that may wait for the first metadata of their topics, all topics together; and for async serializers. */
-const PREPARING_LIMIT = 100_000;
 
 /**
  * Sends a run, for siblings only. Never rejects: each record's fate goes to the run's completion. Resolves, or returns,
@@ -104,16 +83,12 @@ export class Producer {
   readonly #timeouts: BufferTimeoutManager;
   readonly #callbacks: CallbackManager;
   readonly #counters: ProducerCounters;
-  readonly #preparing = new Map<string, PreparingTopic>();
+  readonly #preparing: PreparingTopics;
+  readonly #serializing = new SerializingRecords();
   readonly #codecId: number;
   /** Codecs whose code is loaded; "none" needs none. */
   readonly #loadedCodecs = new Set<number>([compressionId("none")]);
   readonly #unsubscribe: () => void;
-  #preparingCount = 0;
-  /** In the order in which they were sent. Whoever takes one out tells its completion. */
-  readonly #serializing = new Set<SerializingRecord>();
-  /** When the last of them has left. */
-  #serialized: Promise<void> = Promise.resolve();
   #closing: Promise<void> | null = null;
 
   /** Throws OptionError for an unknown option or a wrong value. Opens no connection yet. */
@@ -152,6 +127,10 @@ export class Producer {
       clock,
       onLingered: (queue) => this.#hurry(queue),
       onDeadline: (queue) => this.#executor.expire(queue),
+    });
+    this.#preparing = new PreparingTopics({
+      prepare: (name) => this.#prepare(name, this.#codecId, options.compressionType),
+      onPrepared: (topic, records) => this.#onPrepared(topic, records),
     });
     this.#timeouts.startMonitoring();
     this.#unsubscribe = this.#cluster.metadata.onUpdate(() => this.#onMetadata());
@@ -207,17 +186,11 @@ export class Producer {
   }
 
   #withdraw(topic: string, completion: Completion): boolean {
-    const preparing = this.#preparing.get(topic);
-    const at = preparing?.records.findIndex((waiting) => waiting.completion === completion) ?? -1;
-    if (preparing === undefined || at < 0) {
-      for (const record of this.#serializing) {
-        if (record.completion === completion) return this.#serializing.delete(record);
-      }
-      return this.#manager.withdraw(completion);
-    }
-    preparing.records.splice(at, 1);
-    this.#preparingCount -= 1;
-    return true;
+    return (
+      this.#preparing.withdraw(topic, completion) ||
+      this.#serializing.withdraw(completion) ||
+      this.#manager.withdraw(completion)
+    );
   }
 
   /**
@@ -313,17 +286,9 @@ export class Producer {
 
   /** What the run needs to be appended; null if that cannot be had: its records have failed then. */
   async #prepareRun(run: RecordRun, codecId: number): Promise<TopicQueues | null> {
-    const { clock, maxBlockMs, allowAutoTopicCreation } = this.#options;
-    const deadlineMs = clock.nowMs() + maxBlockMs;
-    this.#executor.prepare();
     try {
       if (this.#closing !== null) throw new ClosedError("send");
-      if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, run.compressionType);
-      const known = this.#manager.topic(run.topic);
-      if (known?.isKnown === true) return known;
-      const metadata = await this.#cluster.metadata.fetchTopic(run.topic, { allowAutoTopicCreation, deadlineMs });
-      const topic = this.#manager.topic(run.topic) ?? this.#manager.addTopic(run.topic);
-      this.#update(topic, metadata);
+      const topic = await this.#prepare(run.topic, codecId, run.compressionType);
       topic.isKnown = true;
       return topic;
     } catch (error) {
@@ -369,33 +334,22 @@ export class Producer {
       return;
     }
     if (serialized instanceof Promise) this.#appendInTurn(topic, serialized, completion, slot);
-    else if (this.#serializing.size === 0) this.#manager.addMessage(topic, serialized);
+    else if (this.#serializing.count === 0) this.#manager.addMessage(topic, serialized);
     else this.#appendInTurn(topic, Promise.resolve(withOwnKey(serialized)), completion, slot);
   }
 
-  /**
-   * An async serializer must not change the order of records: what is sent after this one waits for it, also where it
-   * fails.
-   */
   #appendInTurn(
     topic: TopicQueues,
     serialized: Promise<SerializedRecord>,
     completion: RecordCompletion,
     slot: number,
   ): void {
-    if (this.#serializing.size >= PREPARING_LIMIT) {
+    if (this.#serializing.isFull) {
       serialized.catch(() => {});
       failRecord(completion, new BufferExhaustedError(0, this.#options.bufferMemory), slot);
       return;
     }
-    const record: SerializingRecord = { completion, slot };
-    this.#serializing.add(record);
-    this.#serialized = Promise.allSettled([serialized, this.#serialized]).then(([own]) => {
-      // It may have been taken back, or given up, meanwhile.
-      if (!this.#serializing.delete(record)) return;
-      if (own.status === "fulfilled") this.#manager.addMessage(topic, own.value);
-      else failRecord(completion, toKafkaError(own.reason, "SERIALIZATION_FAILED", "serializer"), slot);
-    });
+    this.#serializing.add(serialized, completion, slot, (record) => this.#manager.addMessage(topic, record));
   }
 
   #waitForTopic(waiting: PreparingRecord): void {
@@ -404,48 +358,33 @@ export class Producer {
       failRecord(completion, new KafkaError("INVALID_TOPIC_EXCEPTION", "a record needs a topic"), slot);
       return;
     }
-    if (this.#preparingCount >= PREPARING_LIMIT) {
+    if (this.#preparing.isFull) {
       failRecord(completion, new BufferExhaustedError(0, this.#options.bufferMemory), slot);
       return;
     }
-    this.#preparingCount += 1;
-    const preparing = this.#preparing.get(record.topic);
-    if (preparing !== undefined) {
-      preparing.records.push(waiting);
-      return;
-    }
-    this.#startPreparing(record.topic, [waiting]);
+    this.#preparing.add(waiting);
   }
 
-  #startPreparing(name: string, records: PreparingRecord[]): void {
-    this.#preparing.set(name, { records, done: this.#prepare(name, records) });
-  }
-
-  /** Asks for a topic; then appends, or fails, what has come for it meanwhile. Never rejects. */
-  async #prepare(name: string, records: readonly PreparingRecord[]): Promise<void> {
-    const { clock, maxBlockMs, allowAutoTopicCreation, compressionType } = this.#options;
+  /** What is needed to append records of a topic. Rejects with what cannot be had. */
+  async #prepare(name: string, codecId: number, compressionType: CompressionType): Promise<TopicQueues> {
+    const { clock, maxBlockMs, allowAutoTopicCreation } = this.#options;
     const deadlineMs = clock.nowMs() + maxBlockMs;
     this.#executor.prepare();
-    try {
-      if (!this.#loadedCodecs.has(this.#codecId)) await this.#loadCodec(this.#codecId, compressionType);
-      const metadata = await this.#cluster.metadata.fetchTopic(name, { allowAutoTopicCreation, deadlineMs });
-      const topic = this.#manager.topic(name) ?? this.#manager.addTopic(name);
-      this.#update(topic, metadata);
-      topic.isKnown = true;
-      this.#donePreparing(name, records);
-      for (const { record, completion, slot, codecId, onBuffered } of records) {
-        this.#append(topic, record, completion, slot, codecId, onBuffered);
-      }
-    } catch (error) {
-      this.#donePreparing(name, records);
-      const failure = toKafkaError(error, "METADATA_TIMEOUT", `topic ${name}`);
-      for (const { completion, slot } of records) failRecord(completion, failure, slot);
-    }
+    if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, compressionType);
+    const known = this.#manager.topic(name);
+    if (known?.isKnown === true) return known;
+    const metadata = await this.#cluster.metadata.fetchTopic(name, { allowAutoTopicCreation, deadlineMs });
+    const topic = this.#manager.topic(name) ?? this.#manager.addTopic(name);
+    this.#update(topic, metadata);
+    return topic;
   }
 
-  #donePreparing(name: string, records: readonly PreparingRecord[]): void {
-    this.#preparing.delete(name);
-    this.#preparingCount -= records.length;
+  /** In one step: a record that is sent after these must not find the topic known before they are appended. */
+  #onPrepared(topic: TopicQueues, records: readonly PreparingRecord[]): void {
+    topic.isKnown = true;
+    for (const { record, completion, slot, codecId, onBuffered } of records) {
+      this.#append(topic, record, completion, slot, codecId, onBuffered);
+    }
   }
 
   async #loadCodec(codecId: number, type: CompressionType): Promise<void> {
@@ -477,7 +416,7 @@ export class Producer {
       topic.isKnown &&= known !== undefined;
       if (known !== undefined) this.#update(topic, known);
       // It was deleted, and holds records for when it comes back or is created.
-      else if (!topic.isIdle && !this.#preparing.has(topic.name)) this.#startPreparing(topic.name, []);
+      else if (!topic.isIdle) this.#preparing.ask(topic.name);
     }
   }
 
@@ -501,10 +440,8 @@ export class Producer {
   }
 
   async #settleAll(): Promise<void> {
-    // One whose records were thrown away or taken back is nothing to wait for.
-    const preparing = [...this.#preparing.values()].filter(({ records }) => records.length > 0);
-    await Promise.all(preparing.map(({ done }) => done));
-    while (this.#serializing.size > 0) await this.#serialized;
+    await this.#preparing.settled();
+    await this.#serializing.settled();
     this.#hurryAll();
     const batches = await this.#manager.flushBuffer();
     for (const queue of [...this.#timeouts.watched]) this.#executor.wake(queue);
@@ -539,12 +476,8 @@ export class Producer {
   }
 
   #purge(error: KafkaError, options: { readonly includeInFlight: boolean }): number {
-    let recordCount = this.#serializing.size + this.#preparingCount + this.#manager.failWaiting(error);
-    const early: SerializingRecord[] = Array.from(this.#preparing.values(), ({ records }) => records.splice(0)).flat();
-    this.#preparingCount = 0;
-    early.push(...this.#serializing);
-    this.#serializing.clear();
-    this.#serialized = Promise.resolve();
+    const early = [...this.#preparing.takeAll(), ...this.#serializing.takeAll()];
+    let recordCount = early.length + this.#manager.failWaiting(error);
     for (const { completion, slot } of early) failRecord(completion, error, slot);
     for (const queue of [...this.#timeouts.watched]) recordCount += this.#executor.purge(queue, error, options);
     return recordCount;
@@ -580,7 +513,7 @@ export class Producer {
 
   /** Records that were accepted and have no fate yet. */
   get pendingCount(): number {
-    let recordCount = this.#preparingCount + this.#serializing.size + this.#manager.getBufferSize();
+    let recordCount = this.#preparing.recordCount + this.#serializing.count + this.#manager.getBufferSize();
     for (const queue of this.#timeouts.watched) {
       for (const batch of queue.inFlight) if (!batch.isSettled) recordCount += batch.recordCount;
       for (const batch of queue.retries) recordCount += batch.recordCount;
