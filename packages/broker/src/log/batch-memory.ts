@@ -9,6 +9,7 @@ const FREE_SLABS = 4;
 export const COPIED_BATCH_BYTES = SLAB_BYTES / 2;
 
 interface Slab {
+  readonly owner: BatchMemory;
   readonly bytes: Buffer;
   usedBytes: number;
   /** How often its pieces are held. */
@@ -22,12 +23,11 @@ interface Slab {
 export class MemoryPiece {
   readonly bytes: Buffer;
   readonly #slab: Slab | null;
-  readonly #memory: BatchMemory;
 
-  constructor(bytes: Buffer, slab: Slab | null, memory: BatchMemory) {
+  /** slab: null for bytes with memory of their own. */
+  constructor(bytes: Buffer, slab: Slab | null) {
     this.bytes = bytes;
     this.#slab = slab;
-    this.#memory = memory;
   }
 
   /** For one more who looks at the bytes. */
@@ -37,7 +37,7 @@ export class MemoryPiece {
 
   /** One who looked at the bytes does so no more. */
   release(): void {
-    if (this.#slab !== null) this.#memory.release(this.#slab);
+    if (this.#slab !== null) this.#slab.owner.release(this.#slab);
   }
 }
 
@@ -57,7 +57,7 @@ export class BatchMemory {
       const first = batches[from];
       if (first === undefined) break;
       if (first.length > COPIED_BATCH_BYTES) {
-        pieces.push(new MemoryPiece(first, null, this));
+        pieces.push(new MemoryPiece(first, null));
         from += 1;
         continue;
       }
@@ -69,7 +69,7 @@ export class BatchMemory {
         from += 1;
       }
       slab.heldCount += 1;
-      pieces.push(new MemoryPiece(slab.bytes.subarray(start, slab.usedBytes), slab, this));
+      pieces.push(new MemoryPiece(slab.bytes.subarray(start, slab.usedBytes), slab));
     }
     return pieces;
   }
@@ -78,6 +78,7 @@ export class BatchMemory {
     const current = this.#current;
     if (current !== null && current.usedBytes + sizeBytes <= SLAB_BYTES) return current;
     this.#current = this.#free.pop() ?? {
+      owner: this,
       bytes: Buffer.allocUnsafeSlow(SLAB_BYTES),
       usedBytes: 0,
       heldCount: 0,

@@ -1,7 +1,7 @@
 /** The batches that were written last, kept in memory: a consumer at the end of the log costs no read. */
 
-import { BoundedQueue } from "@millrace/base";
-import type { MemoryPiece } from "./batch-memory.ts";
+import { BoundedQueue, KIBIBYTE } from "@millrace/base";
+import { MemoryPiece } from "./batch-memory.ts";
 import { batchSizeAt, endOfBatches, endOffsetOf, positionOfOffset } from "./batch-scanner.ts";
 
 /** One written piece of the log: whole batches, one after the other. */
@@ -9,8 +9,10 @@ interface CachedPiece {
   readonly owner: TailCache;
   /** Null once the piece was let go. */
   memory: MemoryPiece | null;
+  /** Of the memory; more may be added where it has room. */
+  filledBytes: number;
   readonly baseOffset: bigint;
-  readonly endOffset: bigint;
+  endOffset: bigint;
 }
 
 export interface TailReadOptions {
@@ -23,6 +25,9 @@ export interface TailReadOptions {
 /** What a piece costs beside its bytes: the objects around it. */
 const PIECE_OVERHEAD_BYTES = 256;
 const PIECE_LIMIT = 2 ** 20;
+/** What is written in so small portions is copied together: objects that stay cost the garbage collector more. */
+const SMALL_PORTION_BYTES = 2 * KIBIBYTE;
+const COLLECTED_BYTES = 16 * KIBIBYTE;
 /** Dropped pieces at the front of the list are cut off when there are so many. */
 const DROPPED_LIMIT = 64;
 
@@ -97,7 +102,12 @@ export class TailCache {
 
   /** Keeps a piece that holds the batches from baseOffset up to, not including, endOffset. */
   add(memory: MemoryPiece, baseOffset: bigint, endOffset: bigint): void {
-    const piece = { owner: this, memory, baseOffset, endOffset };
+    if (memory.bytes.length > SMALL_PORTION_BYTES) this.#push(memory, memory.bytes.length, baseOffset, endOffset);
+    else this.#collect(memory, baseOffset, endOffset);
+  }
+
+  #push(memory: MemoryPiece, filledBytes: number, baseOffset: bigint, endOffset: bigint): void {
+    const piece = { owner: this, memory, filledBytes, baseOffset, endOffset };
     this.#pieces.push(piece);
     if (!this.#budget.add(piece)) {
       memory.release();
@@ -105,6 +115,26 @@ export class TailCache {
       // A gap would follow: what came before can no longer be the tail.
       this.clear();
     }
+  }
+
+  /** A partition's first record stays where it is, its next ones get room for more of them: many partitions get few. */
+  #collect(portion: MemoryPiece, baseOffset: bigint, endOffset: bigint): void {
+    const { bytes } = portion;
+    const last = this.#pieces.at(-1);
+    const lastBytes = last?.memory?.bytes;
+    if (last === undefined || lastBytes === undefined) {
+      this.#push(portion, bytes.length, baseOffset, endOffset);
+      return;
+    }
+    if (last.filledBytes + bytes.length <= lastBytes.length) {
+      last.filledBytes += bytes.copy(lastBytes, last.filledBytes);
+      last.endOffset = endOffset;
+    } else {
+      const roomBytes = Math.min(Math.max(lastBytes.length, bytes.length) * 2, COLLECTED_BYTES);
+      const collected = new MemoryPiece(Buffer.allocUnsafeSlow(roomBytes), null);
+      this.#push(collected, bytes.copy(collected.bytes), baseOffset, endOffset);
+    }
+    portion.release();
   }
 
   dropOldest(): void {
@@ -141,7 +171,7 @@ export class TailCache {
       const piece = this.#pieces[index];
       if (piece === undefined || piece.memory === null || piece.baseOffset >= limitOffset) break;
       const { memory } = piece;
-      const { bytes } = memory;
+      const bytes = memory.bytes.subarray(0, piece.filledBytes);
       // It may be on its way to a slow reader long after it has left the cache.
       memory.hold();
       onRelease?.(() => memory.release());
