@@ -15,7 +15,7 @@ const READ_CONCURRENCY = 4;
 /** How long a fetch for what is to come waits at the broker. */
 const FOLLOW_WAIT_MS = 5_000;
 /** Bytes asked for at once, of all tails that there may be. */
-const FOLLOW_BUFFER_BYTES = 8 * 1024 * 1024;
+const FOLLOW_BUFFER_BYTES = 4 * 1024 * 1024;
 
 export interface MessageSlice {
   readonly records: readonly ConsumedRecord[];

@@ -2,8 +2,16 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { VirtualClock } from "@millrace/base";
 import { httpCall, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
+import type { FastifyReply } from "fastify";
 import { Gateway } from "./gateway.ts";
+import { Intake } from "./limits/intake.ts";
+import { readProduceSettings } from "./produce-settings.ts";
+import { ProduceStream } from "./produce-stream.ts";
+import type { ProducerContext } from "./producer-context.ts";
+import { RecordOutcomes } from "./record-outcomes.ts";
+import type { ScannedRecords } from "./scanned-records.ts";
 
 const NDJSON = { "content-type": "application/x-ndjson" };
 /** Longer than what is answered as the envelope is. */
@@ -302,5 +310,71 @@ suite("NDJSON when brokers go away", () => {
     assert.ok(json.succeeded < 20_000);
     assert.equal(typeof json.code, "string");
     assert.ok(json.errors.length > 0);
+  });
+});
+
+suite("what a stream holds", () => {
+  /** So many lines of the shortest kind, of which each takes more room for what is known of it than for itself. */
+  const CHUNK = Buffer.from('{"value":1}\n'.repeat(5_000));
+
+  /** A stream of chunks without end, whose records get their fate when they are told to. */
+  function streamWith(intake: Intake, clock: VirtualClock) {
+    let chunkCount = 0;
+    const settle: (() => void)[] = [];
+    const context = {
+      produceRecords: (_body: Buffer, records: ScannedRecords) =>
+        new Promise<RecordOutcomes>((resolve) => settle.push(() => resolve(new RecordOutcomes(records.length)))),
+    } as unknown as ProducerContext; // of which nothing else is used
+    const stream = new ProduceStream({
+      topic: "orders",
+      settings: readProduceSettings({}),
+      context,
+      intake,
+      requestId: "1",
+      lineLimitBytes: 1_000_000,
+      schedule: (delayMs, callback) => clock.schedule(delayMs, callback),
+      source: null,
+      onRecords: () => {},
+    });
+    async function* chunks(): AsyncGenerator<Buffer> {
+      for (;;) {
+        chunkCount += 1;
+        yield CHUNK;
+      }
+    }
+    void stream.answer(chunks(), null as unknown as FastifyReply); // it never comes to an answer
+    return { chunkCount: () => chunkCount, settle };
+  }
+
+  function intakeOf(clock: VirtualClock, limitBytes: number): Intake {
+    return new Intake({ clock, requestLimit: 10, limitBytes });
+  }
+
+  test("is counted with what is known of each record, and is bounded: then the sender waits", async () => {
+    const clock = new VirtualClock();
+    const intake = intakeOf(clock, 100_000_000);
+    const { settle } = streamWith(intake, clock);
+
+    await clock.advance(60_000);
+
+    assert.ok(intake.sizeBytes > 2 * settle.length * CHUNK.length, `${intake.sizeBytes} bytes are held`);
+    assert.ok(intake.sizeBytes < 2 * 1024 * 1024, `${intake.sizeBytes} bytes are held`);
+  });
+
+  test("is a block at a time where others have taken the room", async () => {
+    const clock = new VirtualClock();
+    const intake = intakeOf(clock, 10_000_000);
+    const other = intake.open();
+    intake.receive(other, 9_000_000);
+    const { settle } = streamWith(intake, clock);
+
+    await clock.advance(60_000);
+    const heldCount = settle.length;
+    intake.close(other);
+    for (const done of settle) done();
+    await clock.advance(1_000);
+
+    assert.equal(heldCount, 1);
+    assert.ok(settle.length > 2);
   });
 });

@@ -10,11 +10,16 @@ import { scanLineBlock } from "./produce-body.ts";
 import { causeOf, failedEntry, failedStatus, outcomeEntry } from "./produce-response.ts";
 import type { ProduceSettings } from "./produce-settings.ts";
 import type { ProducerContext } from "./producer-context.ts";
-import { offsetAt, type RecordOutcomes } from "./record-outcomes.ts";
+import { offsetAt, RecordOutcomes } from "./record-outcomes.ts";
 import { ScannedRecords } from "./scanned-records.ts";
 
 /** Lines that are under way at once. Beyond it the sender waits: backpressure from the producer's buffer to the socket. */
 const WINDOW_BYTES = 1024 * 1024;
+/** Of the room for all requests, what is taken when a body that goes on waits for more: those that are whole cannot. */
+const ROOM_TAKEN_LIMIT = 0.85;
+/** How often, and how many times, it is looked whether others have left room. */
+const ROOM_LOOK_MS = 50;
+const ROOM_LOOKS_LIMIT = 40;
 /** Failed records that a summary tells of one by one. */
 const ERRORS_LIMIT = 1_000;
 /** Results that a client has not read: then it is cut off. */
@@ -44,6 +49,7 @@ interface Block {
   readonly records: ScannedRecords;
   /** Of its first record, among all of the body. */
   readonly firstIndex: number;
+  /** The lines, and what is known of each record. */
   readonly sizeBytes: number;
 }
 
@@ -176,6 +182,7 @@ export class ProduceStream {
   }
 
   async #send(lines: Buffer): Promise<void> {
+    await this.#waitForRoom();
     const records = new ScannedRecords();
     const before = { lineCount: this.#lineCount, recordCount: this.#recordCount };
     try {
@@ -185,22 +192,39 @@ export class ProduceStream {
       this.#produce(lines, records);
     }
     this.#lineCount += countLines(lines);
-    while (this.#inFlightBytes > WINDOW_BYTES) {
-      this.#parts.source?.pause();
+  }
+
+  /** Until enough of this body's lines have their fate; where others take the room, of all of them, and some time longer. */
+  async #waitForRoom(): Promise<void> {
+    const { intake, source, schedule } = this.#parts;
+    for (let lookCount = 0; lookCount < ROOM_LOOKS_LIMIT; ) {
+      const isShort = intake.bytesFill > ROOM_TAKEN_LIMIT;
+      if (this.#inFlightBytes <= (isShort ? 0 : WINDOW_BYTES)) {
+        if (!isShort) return;
+        lookCount += 1;
+        schedule(ROOM_LOOK_MS, () => this.#lookAgain());
+      }
+      source?.pause();
       await new Promise<void>((resolve) => {
         this.#onRoom = resolve;
       });
     }
   }
 
+  #lookAgain(): void {
+    this.#onRoom?.();
+    this.#onRoom = null;
+  }
+
   #produce(lines: Buffer, records: ScannedRecords): void {
     if (records.length === 0) return;
     const { context, intake } = this.#parts;
-    const block: Block = { records, firstIndex: this.#recordCount, sizeBytes: lines.length };
+    const sizeBytes = lines.length + records.sizeBytes + RecordOutcomes.sizeBytes(records.length);
+    const block: Block = { records, firstIndex: this.#recordCount, sizeBytes };
     this.#recordCount += records.length;
     const share = intake.open();
-    intake.receive(share, lines.length);
-    this.#inFlightBytes += lines.length;
+    intake.receive(share, sizeBytes);
+    this.#inFlightBytes += sizeBytes;
     const produced = context.produceRecords(lines, records);
     this.#tail = Promise.all([produced, this.#tail]).then(([outcomes]) => {
       intake.close(share);
@@ -216,8 +240,7 @@ export class ProduceStream {
     if (causeOf(outcomes) !== null) this.#broken ??= outcomes;
     if (this.#results === null) this.#summarize(block, outcomes);
     else this.#writeResults(this.#results, block, outcomes);
-    this.#onRoom?.();
-    this.#onRoom = null;
+    this.#lookAgain();
   }
 
   #summarize({ records, firstIndex }: Block, outcomes: RecordOutcomes): void {

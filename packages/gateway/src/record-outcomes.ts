@@ -8,12 +8,20 @@ import { RecordFailure } from "./formats.ts";
 /** Why a record is not stored: refused for its own content, or failed on the way. */
 export type Failure = RecordFailure | KafkaError;
 
+/** A fate and a place. */
+const RECORD_BYTES = 16;
+
 /**
  * The completion of a run: told once a record, by the record's place in the request.
  *
  * Holds two numbers a record and no object: a body has thousands of them.
  */
 export class RecordOutcomes implements Completion {
+  /** About how much memory the outcomes of so many records take. */
+  static sizeBytes(recordCount: number): number {
+    return recordCount * RECORD_BYTES;
+  }
+
   readonly recordCount: number;
   readonly #fates: (BatchReceipt | Failure | null)[];
   /** Places in their batches, of those that are stored. */

@@ -58,7 +58,7 @@ export interface LogManagerOptions {
 }
 
 const READ_HANDLE_LIMIT = 256;
-const TAIL_CACHE_BYTES = 32 * MEBIBYTE;
+const TAIL_CACHE_BYTES = 16 * MEBIBYTE;
 /** Kept for the next reads: what two consumers of six partitions each take at a time. */
 const READ_MEMORY_BYTES = 16 * MEBIBYTE;
 /** Reading so much takes less than the eight calls that two side files take. */

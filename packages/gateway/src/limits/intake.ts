@@ -3,7 +3,8 @@
  *
  * Counted are bytes that have come, not those that were announced, and requests that are being worked on. Uploads that are
  * not whole yet share a part of the room only, so that any number of them that stall never keeps out a request that is
- * here; and where they fill their part, those that stalled are the first to go.
+ * here; and where they fill their part, those that stalled are the first to go. What tails have read and their clients
+ * have not taken counts as uploads do.
  */
 
 import { type Clock, SECOND_MS } from "@millrace/base";
@@ -63,6 +64,11 @@ export class Intake {
       this.#uploadsBytes / this.#uploadsLimitBytes,
       this.#requestCount / requestLimit,
     );
+  }
+
+  /** Share of the room for bytes that is taken, 0 to 1. Uploads alone stay below UPLOADS_SHARE. */
+  get bytesFill(): number {
+    return this.#sizeBytes / this.#parts.limitBytes;
   }
 
   /** The share of a request, known by any object that stands for it. */
