@@ -9,6 +9,7 @@ import {
   CLOSE_BRACKET,
   COMMA,
   JsonSyntaxError,
+  lastQuoteOf,
   locate,
   MINUS,
   NEWLINE,
@@ -16,6 +17,7 @@ import {
   OPEN_BRACKET,
   QUOTE,
   skipColon,
+  skipSpace,
   skipString,
   skipValue,
   skipWhitespace,
@@ -94,13 +96,14 @@ function scanRecords(
     throw new ShapeError("records", "an array", at);
   }
   at = skipWhitespace(body, at + 1);
+  const lastQuote = lastQuoteOf(body);
   while (byteAt(body, at) !== CLOSE_BRACKET) {
     if (records.length >= recordLimit) {
       throw new RequestError("TOO_MANY_RECORDS", `the body has more than ${recordLimit} records`);
     }
     place.isInRecord = true;
     const record = records.blank();
-    at = scanRecord(body, at, record);
+    at = scanRecord(body, at, record, lastQuote);
     place.isInRecord = false;
     records.add(record);
     at = skipToNext(body, at, CLOSE_BRACKET, '"," or "]"');
@@ -140,6 +143,7 @@ export function scanLineBlock(
 ): ScannedRecords {
   if (body.length === 0) return records;
   checkText(body, before.lineCount);
+  const lastQuote = lastQuoteOf(body);
   try {
     for (let at = skipWhitespace(body, 0); at < body.length; at = skipWhitespace(body, at)) {
       if (records.length >= recordLimit) {
@@ -147,7 +151,7 @@ export function scanLineBlock(
       }
       const start = at;
       const record = records.blank();
-      at = scanRecord(body, at, record);
+      at = scanRecord(body, at, record, lastQuote);
       const found = body.indexOf(NEWLINE, start);
       const lineEnd = found < 0 ? body.length : found;
       if (lineEnd < at) throw new ShapeError("a record", "on one line", start);
@@ -161,10 +165,10 @@ export function scanLineBlock(
   return records;
 }
 
-/** Fills in the record that starts here; returns the place behind it. */
-export function scanRecord(body: Buffer, at: number, record: ScannedRecord): number {
+/** Fills in the record that starts here; returns the place behind it. lastQuote: as for skipValue. */
+export function scanRecord(body: Buffer, at: number, record: ScannedRecord, lastQuote: number): number {
   if (byteAt(body, at) !== OPEN_BRACE) throw notAnObject(body, at, "a record");
-  at = skipWhitespace(body, at + 1);
+  at = skipSpace(body, at + 1);
   let seen = 0;
   while (byteAt(body, at) !== CLOSE_BRACE) {
     const nameStart = at;
@@ -172,7 +176,7 @@ export function scanRecord(body: Buffer, at: number, record: ScannedRecord): num
     const nameEnd = plain === null ? skipName(body, at) : at + plain.quoted.length;
     const field = plain ?? escapedField(body, nameStart, nameEnd);
     const start = skipColon(body, nameEnd);
-    at = skipValue(body, start);
+    at = skipValue(body, start, lastQuote);
     if (field !== null) {
       // The last one would win silently, and the sender would never learn that the first was lost.
       if ((seen & field.bit) !== 0) throw new ShapeError(field.name, "given once", nameStart);
@@ -235,20 +239,40 @@ interface Field {
   readonly bit: number;
 }
 
-const fields: readonly Field[] = fieldNames.map((name, index) => ({
-  name,
-  quoted: Buffer.from(JSON.stringify(name)),
-  bit: 1 << index,
-}));
+const fields: readonly Field[] = fieldNames.map(fieldOf);
+const VALUE = fieldOf("value", fieldNames.indexOf("value"));
 /** By the first letter of their names. */
 const fieldsByLetter: readonly (readonly Field[])[] = Array.from({ length: 256 }, (_, letter) =>
   fields.filter(({ name }) => name.charCodeAt(0) === letter),
 );
 
+function fieldOf(name: FieldName, index: number): Field {
+  return { name, quoted: Buffer.from(JSON.stringify(name)), bit: 1 << index };
+}
+
 /** The field whose name stands here in quotes; null if it is none of ours, or has an escape. */
 function plainFieldAt(body: Buffer, at: number): Field | null {
-  for (const field of fieldsByLetter[byteAt(body, at + 1)] ?? []) if (isAt(body, at, field.quoted)) return field;
+  if (isValueAt(body, at)) return VALUE;
+  const candidates = fieldsByLetter[byteAt(body, at + 1)] ?? [];
+  for (let index = 0; index < candidates.length; index++) {
+    const field = candidates[index];
+    if (field !== undefined && isAt(body, at, field.quoted)) return field;
+  }
   return null;
+}
+
+/** `"value"`, which nearly every record has: as any other name, through a loop, it took a tenth of the scan. */
+function isValueAt(body: Buffer, at: number): boolean {
+  return (
+    at + VALUE.quoted.length <= body.length &&
+    body[at + 1] === 0x76 &&
+    body[at + 2] === 0x61 &&
+    body[at + 3] === 0x6c &&
+    body[at + 4] === 0x75 &&
+    body[at + 5] === 0x65 &&
+    body[at + 6] === QUOTE &&
+    body[at] === QUOTE
+  );
 }
 
 /** The field with the name between these quotes, which is written with an escape; null if it is none of ours. */
@@ -385,11 +409,11 @@ function skipName(body: Buffer, at: number): number {
 
 /** Behind a member: at the closer, or at what stands behind the comma, which may not be the closer. */
 function skipToNext(body: Buffer, at: number, closer: number, expected: string): number {
-  at = skipWhitespace(body, at);
+  at = skipSpace(body, at);
   const next = byteAt(body, at);
   if (next === closer) return at;
   if (next !== COMMA) throw unexpected(body, at, expected);
-  at = skipWhitespace(body, at + 1);
+  at = skipSpace(body, at + 1);
   if (byteAt(body, at) === closer) throw unexpected(body, at, closer === CLOSE_BRACE ? "a name in quotes" : "a value");
   return at;
 }

@@ -2,7 +2,7 @@
 
 import { RequestError } from "./errors.ts";
 import { type Format, RecordFailure, serialize } from "./formats.ts";
-import { skipWhitespace, unexpected } from "./json/scanner.ts";
+import { lastQuoteOf, skipWhitespace, unexpected } from "./json/scanner.ts";
 import { bodyError, checkText, scanRecord } from "./produce-body.ts";
 import { type ScannedHeader, ScannedRecord } from "./scanned-records.ts";
 
@@ -47,7 +47,7 @@ function scanLine(line: Buffer): ScannedRecord {
   const record = new ScannedRecord();
   try {
     checkText(line);
-    const end = skipWhitespace(line, scanRecord(line, skipWhitespace(line, 0), record));
+    const end = skipWhitespace(line, scanRecord(line, skipWhitespace(line, 0), record, lastQuoteOf(line)));
     if (end < line.length) throw unexpected(line, end, "the end of the line");
     return record;
   } catch (error) {

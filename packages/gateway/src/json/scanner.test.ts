@@ -1,18 +1,24 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { JSON_DEPTH_LIMIT, JsonSyntaxError, locate, skipValue, skipWhitespace } from "./scanner.ts";
+import { JSON_DEPTH_LIMIT, JsonSyntaxError, lastQuoteOf, locate, skipValue, skipWhitespace } from "./scanner.ts";
 
-/** True if the whole text is one JSON value with space around it. */
+/** True if the whole text is one JSON value with space around it: found so, or refused at one place, with both ways to read it. */
 function isJson(text: string): boolean {
   const bytes = Buffer.from(text);
+  const outcome = outcomeOf(bytes, -1);
+  assert.deepEqual(outcomeOf(bytes, lastQuoteOf(bytes)), outcome);
+  return outcome === bytes.length;
+}
+
+/** Where the value and the space behind it end, or the error. */
+function outcomeOf(bytes: Buffer, lastQuote: number): number | JsonSyntaxError {
   try {
-    const end = skipWhitespace(bytes, skipValue(bytes, skipWhitespace(bytes, 0)));
-    return end === bytes.length;
+    return skipWhitespace(bytes, skipValue(bytes, skipWhitespace(bytes, 0), lastQuote));
   } catch (error) {
     assert.ok(error instanceof JsonSyntaxError);
     assert.ok(error.byteOffset >= 0 && error.byteOffset <= bytes.length);
-    return false;
+    return error;
   }
 }
 
