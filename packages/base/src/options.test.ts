@@ -37,6 +37,14 @@ const table = defineOptions(
   [{ option: "lingerMs", rule: "must be at most retries", isKept: ({ lingerMs, retries }) => lingerMs <= retries }],
 );
 
+test("each text of a list may have to be something", () => {
+  const origins = { rule: "must be origins", accepts: (item: string) => item.startsWith("https://") };
+  const withItems = defineOptions({ origins: list({ default: [], doc: "Whose pages.", items: origins }) });
+
+  assert.deepEqual(withItems.resolve({ origins: "https://a,https://b" }).origins, ["https://a", "https://b"]);
+  assert.throws(() => withItems.resolve({ origins: ["https://a", "b"] }), /option origins is .*; it must be origins/);
+});
+
 describe("resolved options", () => {
   test("are the defaults where nothing is given", () => {
     assert.deepEqual(table.resolve({}), {

@@ -134,14 +134,25 @@ export function choice<const Choices extends readonly string[]>(
   });
 }
 
+/** What each text of a list has to be. */
+interface ItemRule {
+  /** "must be …" */
+  readonly rule: string;
+  accepts(item: string): boolean;
+}
+
 /** A list of texts; as text, or given as one text, separated by commas. */
-export function list(spec: Common<readonly string[]>): Option<readonly string[]> {
-  return option(spec, {
+export function list(spec: Common<readonly string[]> & { readonly items?: ItemRule }): Option<readonly string[]> {
+  const { items, ...common } = spec;
+  return option(common, {
     typeName: "list, separated by commas",
     check(value) {
-      if (typeof value === "string") return splitList(value);
-      if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value;
-      throw new Error("must be a list of texts, or one text separated by commas");
+      const texts = typeof value === "string" ? splitList(value) : value;
+      if (!Array.isArray(texts) || !texts.every((item) => typeof item === "string")) {
+        throw new Error("must be a list of texts, or one text separated by commas");
+      }
+      if (items !== undefined && !texts.every((item) => items.accepts(item))) throw new Error(items.rule);
+      return texts;
     },
     parse: splitList,
   });

@@ -34,6 +34,15 @@ export interface GatewayTls {
   readonly clientAuth?: Exclude<ClientAuth, "none">;
 }
 
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}
+
+/** As browsers send it: other spellings would match none of them. */
+function isOrigin(text: string): boolean {
+  return text === "*" || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(text);
+}
+
 export const gatewayOptions = defineOptions({
   host: text({ default: "127.0.0.1", doc: "Address to listen on for HTTP." }),
   port: count({ default: 8080, max: 65_535, doc: "Port to listen on for HTTP; 0 takes any that is free." }),
@@ -203,6 +212,7 @@ export const gatewayOptions = defineOptions({
   }),
   schemaRegistry: list({
     default: [],
+    items: { rule: "must be addresses as http://host:port", accepts: isHttpUrl },
     doc: "A schema registry that speaks Confluent's REST API, for records in Avro or with a JSON schema; several addresses of one are tried in turn. Without it: the built-in one, under /schemas, which keeps schemas in the topic _schemas.",
   }),
   schemaRegistryUsername: text<string | null>({ default: null, doc: "For basic authentication at schemaRegistry." }),
@@ -227,6 +237,7 @@ export const gatewayOptions = defineOptions({
   }),
   corsOrigin: list({
     default: [],
+    items: { rule: "must be origins as https://host:port, without a path, or *", accepts: isOrigin },
     doc: "Web pages that may send requests, as https://host:port; * for all. Pages of the server itself always may.",
   }),
   topicCacheMs: millis({

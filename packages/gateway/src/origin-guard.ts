@@ -31,7 +31,7 @@ export class OriginGuard {
   constructor(options: Pick<GatewayOptions, "host" | "allowedHosts" | "corsOrigin">) {
     this.#isLocal = LOOPBACK.test(options.host);
     this.#hosts = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
-    this.#origins = new Set(options.corsOrigin);
+    this.#origins = new Set(options.corsOrigin.map((origin) => origin.toLowerCase()));
   }
 
   /**

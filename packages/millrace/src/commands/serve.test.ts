@@ -82,6 +82,23 @@ test("a busy port is told with its number and the option to change, with exit co
   }
 });
 
+for (const [words, message] of [
+  [["--kafka-tls", "127.0.0.1:0"], /^millrace: --kafka-tls: .* go together\n$/],
+  [["--cors-origin", "app.example"], /^millrace: --cors-origin is app\.example; it must be origins/],
+  [["--cors-origin", "https://app.example/"], /^millrace: --cors-origin is .*; it must be origins/],
+  [["--schema-registry", "registry:8081"], /^millrace: --schema-registry is .*; it must be addresses/],
+] as const) {
+  test(`${words.join(" ")} is told in one line, with exit code 2`, async () => {
+    const folder = await temporaryFolder();
+
+    const { exitCode, stderr } = await runMillrace(["serve", "--data-dir", folder.path, ...FREE_PORTS, ...words]);
+
+    assert.equal(exitCode, 2);
+    assert.match(stderr, message);
+    await folder.remove();
+  });
+}
+
 test("a second server on the same data dir is refused with the process that has it", async () => {
   const folder = await temporaryFolder();
   const first = await serveMillrace(["--data-dir", folder.path, ...FREE_PORTS]);

@@ -2,11 +2,11 @@
 
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { resolve } from "node:path";
-import { type Address, formatAddress, hasCode, parseAddress } from "@millrace/base";
+import { type Address, flagName, formatAddress, hasCode, OptionError, parseAddress } from "@millrace/base";
 import { KafkaError } from "@millrace/client";
 import { asksForKeys, type GatewayTls } from "@millrace/gateway";
 import { defineCommand } from "../command/define-command.ts";
-import { CommandError, EXIT_DONE, EXIT_FAILED } from "../command/errors.ts";
+import { CommandError, EXIT_DONE, EXIT_FAILED, UsageError } from "../command/errors.ts";
 import type { Io } from "../command/spec.ts";
 import { securityConfig, securityNote } from "../options/security.ts";
 import {
@@ -24,6 +24,8 @@ import { createLogger } from "../terminal/logger.ts";
 const IN_MEMORY = "memory";
 /** Beyond what the HTTP API and its producers may take to close; then the process leaves, and the next start recovers. */
 const CLOSE_GRACE_MS = 5_000;
+/** timeout(1), npx and terminals send one signal to a process and to its group, so that it comes twice. */
+const SAME_SIGNAL_MS = 10;
 /** Certificates are renewed weeks before they end. */
 const CERTIFICATE_LOOK_MS = 60_000;
 
@@ -140,6 +142,7 @@ function explainStart(error: unknown): unknown {
       `${where} is no address of this machine; ${flag} takes one that is, as ${flag} 127.0.0.1:0`,
     );
   }
+  if (cause instanceof OptionError) return new UsageError(`${flagName(cause.option)}: ${cause.message}`);
   // The data dir's own errors name the folder and the way out.
   if (cause instanceof KafkaError) return new CommandError(cause.message, { cause });
   return error;
@@ -230,11 +233,15 @@ function reachable(address: Address): Address {
 /** Resolves at the first signal to stop; the second ends the process there and then. */
 function waitForSignal(io: Io): Promise<void> {
   return new Promise((onSignal) => {
-    let count = 0;
+    let firstAtMs: number | null = null;
     for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
       process.on(signal, () => {
-        count += 1;
-        if (count > 1) process.exit(EXIT_FAILED);
+        const nowMs = performance.now();
+        if (firstAtMs !== null) {
+          if (nowMs - firstAtMs > SAME_SIGNAL_MS) process.exit(EXIT_FAILED);
+          return;
+        }
+        firstAtMs = nowMs;
         if (io.stderr.isTTY) io.stderr.write("\nStopping; once more to leave at once.\n");
         onSignal();
       });
