@@ -175,6 +175,23 @@ test("of values that do not fit, none is appended", () => {
   assert.equal(builder.recordCount, 0);
 });
 
+test("values that grow as they become records are not gone over again and again", () => {
+  const { bytes, starts, ends } = sliced(Array.from({ length: 40_000 }, () => [1, Buffer.from("7")]));
+  let lookCount = 0;
+  const counted = new Proxy(ends, {
+    get(target, index) {
+      lookCount += 1;
+      return Reflect.get(target, index);
+    },
+  });
+  const builder = new RecordBatchBuilder(Buffer.alloc(256 * 1024));
+
+  const count = builder.appendValues(0, { bytes, starts, ends: counted }, 0, Number.POSITIVE_INFINITY);
+
+  assert.ok(count > 20_000);
+  assert.ok(lookCount < 50 * count, `${lookCount} looks at ${count} values`);
+});
+
 /** The values one behind the other in one piece of memory, each with so many other bytes before it. */
 function sliced(given: readonly (readonly [gapBytes: number, value: Uint8Array])[]): ValueSlices {
   const starts: number[] = [];
