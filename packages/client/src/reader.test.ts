@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { InProcessNetwork, SeededRandom, VirtualClock } from "@millrace/base";
-import { fetchApi, KafkaError, listOffsetsApi } from "@millrace/protocol";
-import { recordBatch, ScriptedBroker, type TestBatchOptions, transactionMarker } from "@millrace/testing";
+import { fetchApi, listOffsetsApi } from "@millrace/protocol";
+import { recordBatch, rejectionOf, ScriptedBroker, type TestBatchOptions, transactionMarker } from "@millrace/testing";
 import { Reader, type ReaderConfig } from "./reader.ts";
 
 const NOT_LEADER = 6;
@@ -101,15 +101,6 @@ async function read(from: Reader): Promise<[bigint, string | undefined][]> {
   return records.map((record) => [record.offset, record.value?.toString()]);
 }
 
-async function failureOf(promise: Promise<unknown>): Promise<KafkaError> {
-  const error = await run(promise).then(
-    () => assert.fail("expected a rejection"),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof KafkaError, `expected a KafkaError, found ${String(error)}`);
-  return error;
-}
-
 test("records come in order, batch after batch, as they were sent", async () => {
   add(["a", "b"]);
   add(["c"], { compression: "gzip" });
@@ -202,7 +193,7 @@ test("a batch whose checksum is wrong is an error, and the position stays before
   bytes[bytes.length - 2] = 0x7a;
   const orders = open({ from: 0n });
 
-  const error = await failureOf(orders.read());
+  const error = await rejectionOf(run(orders.read()));
 
   assert.equal(error.code, "CORRUPT_MESSAGE");
   assert.equal(error.retriable, false);
@@ -213,7 +204,7 @@ test("a batch whose checksum is wrong is an error, and the position stays before
 test("a batch that decompresses to more than maxBatchBytes is an error", async () => {
   add(["x".repeat(100_000)], { compression: "gzip" });
 
-  const error = await failureOf(open({ maxBatchBytes: 1000 }).read());
+  const error = await rejectionOf(run(open({ maxBatchBytes: 1000 }).read()));
 
   assert.equal(error.code, "MESSAGE_TOO_LARGE");
 });
@@ -222,16 +213,16 @@ test("an offset that is not in the log says which are", async () => {
   add(["a", "b"]);
   broker.on(fetchApi, () => fetched({ errorCode: OFFSET_OUT_OF_RANGE }));
 
-  const error = await failureOf(open({ from: 77n }).read());
+  const error = await rejectionOf(run(open({ from: 77n }).read()));
 
   assert.equal(error.code, "OFFSET_OUT_OF_RANGE");
   assert.match(error.message, /offset 77 is not in the log, which has 0 up to 2/);
 });
 
 test("an unknown topic, and a partition that the topic has not, are errors at once", async () => {
-  const topic = await failureOf(open({ topic: "nope" }).read());
+  const topic = await rejectionOf(run(open({ topic: "nope" }).read()));
   await reader?.close();
-  const partition = await failureOf(open({ partition: 4 }).read());
+  const partition = await rejectionOf(run(open({ partition: 4 }).read()));
 
   assert.equal(topic.code, "UNKNOWN_TOPIC_OR_PARTITION");
   assert.equal(partition.code, "UNKNOWN_TOPIC_OR_PARTITION");
@@ -264,7 +255,7 @@ test("a reader outlives its broker's restart, and gives up after apiTimeoutMs", 
   const { address } = broker;
   await broker.close();
 
-  const error = await failureOf(orders.read());
+  const error = await rejectionOf(run(orders.read()));
   assert.equal(error.code, "CONNECTION_FAILED");
   assert.ok(clock.nowMs() > 3_000 && clock.nowMs() < 7_000, `gave up after ${clock.nowMs()} ms`);
 
@@ -284,14 +275,14 @@ test("a reader outlives its broker's restart, and gives up after apiTimeoutMs", 
 
 test("close ends a read that waits, at once", async () => {
   const orders = open({ maxWaitMs: 60_000 });
-  const pending = failureOf(orders.read());
+  const pending = rejectionOf(run(orders.read()));
   await clock.advance(1_000);
 
   await orders.close();
   await orders.close();
 
   assert.equal((await pending).code, "CLOSED");
-  assert.equal((await failureOf(orders.read())).code, "CLOSED");
+  assert.equal((await rejectionOf(run(orders.read()))).code, "CLOSED");
   assert.equal(clock.nowMs(), 1_000);
 });
 
@@ -304,7 +295,7 @@ test("close ends a read that is about to try again, and leaves no timer", async 
     retryBackoffMaxMs: 60_000,
     apiTimeoutMs: 600_000,
   });
-  const pending = failureOf(orders.read());
+  const pending = rejectionOf(run(orders.read()));
   await clock.advance(1_000);
 
   await orders.close();

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { Admin, type ConsumedRecord, Reader, type ReaderConfig } from "@millrace/client";
 import { Cluster, commonOptions } from "@millrace/client/internal";
-import { BrokerError, KafkaError, loadCodec, produceApi } from "@millrace/protocol";
+import { BrokerError, loadCodec, produceApi } from "@millrace/protocol";
 import { recordBatch, type TestBatchOptions } from "./record-batches.ts";
+import { rejectionOf } from "./rejection-of.ts";
 
 const ALL_REPLICAS = -1;
 const PRODUCE_TIMEOUT_MS = 10_000;
@@ -77,15 +78,6 @@ export function adminReaderSuite(name: string, server: () => string): void {
       return records;
     }
 
-    async function failureOf(promise: Promise<unknown>): Promise<KafkaError> {
-      const error = await promise.then(
-        () => assert.fail("expected a rejection"),
-        (reason: unknown) => reason,
-      );
-      assert.ok(error instanceof KafkaError, `expected a KafkaError, found ${String(error)}`);
-      return error;
-    }
-
     test("a topic that was created can be written to at once, again and again", async () => {
       for (let round = 0; round < 5; round++) {
         const topic = await createTopic("usable", 3);
@@ -114,10 +106,10 @@ export function adminReaderSuite(name: string, server: () => string): void {
     test("creating a topic that is there, or with a bad name or number, says which and why", async () => {
       const topic = await createTopic("taken");
 
-      const taken = await failureOf(admin.createTopics([{ name: topic, partitions: 1 }]));
-      const name = await failureOf(admin.createTopics([{ name: "a b", partitions: 1 }]));
-      const partitions = await failureOf(admin.createTopics([{ name: uniqueTopic("none"), partitions: 0 }]));
-      const config = await failureOf(
+      const taken = await rejectionOf(admin.createTopics([{ name: topic, partitions: 1 }]));
+      const name = await rejectionOf(admin.createTopics([{ name: "a b", partitions: 1 }]));
+      const partitions = await rejectionOf(admin.createTopics([{ name: uniqueTopic("none"), partitions: 0 }]));
+      const config = await rejectionOf(
         admin.createTopics([{ name: uniqueTopic("config"), config: { "retention.ms": "long" } }]),
       );
 
@@ -133,7 +125,7 @@ export function adminReaderSuite(name: string, server: () => string): void {
       const good = uniqueTopic("good");
       topics.push(good);
 
-      const error = await failureOf(
+      const error = await rejectionOf(
         admin.createTopics([
           { name: "bad one", partitions: 1 },
           { name: good, partitions: 1 },
@@ -151,7 +143,7 @@ export function adminReaderSuite(name: string, server: () => string): void {
 
       await admin.createTopics([{ name: topic, partitions: 1 }], { validateOnly: true });
 
-      assert.equal((await failureOf(admin.describeTopic(topic))).code, "UNKNOWN_TOPIC_OR_PARTITION");
+      assert.equal((await rejectionOf(admin.describeTopic(topic))).code, "UNKNOWN_TOPIC_OR_PARTITION");
     });
 
     test("a topic that was deleted is gone, and its name can be used again", async () => {
@@ -159,8 +151,8 @@ export function adminReaderSuite(name: string, server: () => string): void {
       await produce(topic, ["old"]);
 
       await admin.deleteTopics([topic]);
-      assert.equal((await failureOf(admin.describeTopic(topic))).code, "UNKNOWN_TOPIC_OR_PARTITION");
-      assert.equal((await failureOf(admin.deleteTopics([topic]))).code, "UNKNOWN_TOPIC_OR_PARTITION");
+      assert.equal((await rejectionOf(admin.describeTopic(topic))).code, "UNKNOWN_TOPIC_OR_PARTITION");
+      assert.equal((await rejectionOf(admin.deleteTopics([topic]))).code, "UNKNOWN_TOPIC_OR_PARTITION");
       await admin.createTopics([{ name: topic, partitions: 1 }]);
       await produce(topic, ["new"]);
 
@@ -175,7 +167,7 @@ export function adminReaderSuite(name: string, server: () => string): void {
       const topic = await createTopic("described", 2);
 
       const description = await admin.describeTopic(topic);
-      const error = await failureOf(admin.describeTopic(uniqueTopic("missing")));
+      const error = await rejectionOf(admin.describeTopic(uniqueTopic("missing")));
 
       assert.deepEqual(
         description.partitions.map((partition) => partition.partition),
@@ -230,7 +222,7 @@ export function adminReaderSuite(name: string, server: () => string): void {
       const topic = await createTopic("grown", 2);
 
       await admin.createPartitions(topic, 5);
-      const error = await failureOf(admin.createPartitions(topic, 3));
+      const error = await rejectionOf(admin.createPartitions(topic, 3));
 
       assert.equal((await admin.describeTopic(topic)).partitions.length, 5);
       assert.equal(error.code, "INVALID_PARTITIONS");
@@ -297,7 +289,7 @@ export function adminReaderSuite(name: string, server: () => string): void {
     test("close ends a waiting read at once", async () => {
       const topic = await createTopic("closing");
       const reader = new Reader({ bootstrapServers: server(), topic, from: 0n, maxWaitMs: 30_000 });
-      const pending = failureOf(reader.read());
+      const pending = rejectionOf(reader.read());
       const startMs = performance.now();
 
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -311,7 +303,7 @@ export function adminReaderSuite(name: string, server: () => string): void {
       const topic = await createTopic("range");
       await produce(topic, ["a", "b"]);
 
-      const error = await failureOf(readAll(topic, 1, { from: 500n }));
+      const error = await rejectionOf(readAll(topic, 1, { from: 500n }));
 
       assert.equal(error.code, "OFFSET_OUT_OF_RANGE");
       assert.match(error.message, /offset 500 is not in the log, which has 0 up to 2/);

@@ -12,6 +12,7 @@ export * from "./log-fixture.ts";
 export * from "./millrace-process.ts";
 export * from "./network-suite.ts";
 export * from "./record-batches.ts";
+export * from "./rejection-of.ts";
 export * from "./schema-registry-server.ts";
 export * from "./scripted-broker.ts";
 export * from "./scripted-log.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { InProcessNetwork, SeededRandom, VirtualClock } from "@millrace/base";
-import { KafkaError, metadataApi } from "@millrace/protocol";
-import { ScriptedBroker } from "@millrace/testing";
+import { metadataApi } from "@millrace/protocol";
+import { rejectionOf, ScriptedBroker } from "@millrace/testing";
 import { commonOptions } from "../common-options.ts";
 import { Cluster } from "./cluster.ts";
 
@@ -46,15 +46,6 @@ function broker(index: number): ScriptedBroker {
 
 function run<T>(promise: Promise<T>): Promise<T> {
   return clock.runUntil(promise, 120_000);
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<KafkaError> {
-  const error = await run(promise).then(
-    () => assert.fail("expected a rejection"),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof KafkaError, `expected a KafkaError, found ${String(error)}`);
-  return error;
 }
 
 test("the cluster is learned from one bootstrap server, past those that are down", async () => {
@@ -106,14 +97,14 @@ test("a broker that metadata does not name is an error that may pass", async () 
   const cluster = clusterOf(broker(0).server);
   await run(cluster.metadata.refreshBrokers());
 
-  const error = await failureOf(cluster.connectionTo(7));
+  const error = await rejectionOf(run(cluster.connectionTo(7)));
 
   assert.equal(error.code, "BROKER_NOT_AVAILABLE");
   assert.equal(error.retriable, true);
 });
 
 test("with no broker in reach the error names all that were tried", async () => {
-  const error = await failureOf(clusterOf("127.0.0.1:9998", "127.0.0.1:9999").anyConnection());
+  const error = await rejectionOf(run(clusterOf("127.0.0.1:9998", "127.0.0.1:9999").anyConnection()));
 
   assert.equal(error.code, "CONNECTION_FAILED");
   assert.match(error.message, /127.0.0.1:9998: connect ECONNREFUSED/);
@@ -128,7 +119,7 @@ test("a broker that is down is tried ever more slowly", async () => {
 
   for (let attempt = 0; attempt < 8; attempt++) {
     const startMs = clock.nowMs();
-    await failureOf(cluster.connectionTo(2));
+    await rejectionOf(run(cluster.connectionTo(2)));
     waits.push(clock.nowMs() - startMs);
   }
 
@@ -214,15 +205,15 @@ test("close ends connects that wait for their backoff, and refuses new ones", as
   const cluster = clusterOf(broker(0).server);
   await run(cluster.metadata.refreshBrokers());
   await broker(1).close();
-  await failureOf(cluster.connectionTo(2));
-  const waiting = failureOf(cluster.connectionTo(2));
+  await rejectionOf(run(cluster.connectionTo(2)));
+  const waiting = rejectionOf(run(cluster.connectionTo(2)));
 
   await cluster.close();
   await cluster.close();
 
   assert.equal((await waiting).code, "CLOSED");
-  assert.equal((await failureOf(cluster.connectionTo(1))).code, "CLOSED");
-  assert.equal((await failureOf(cluster.anyConnection())).code, "CLOSED");
+  assert.equal((await rejectionOf(run(cluster.connectionTo(1)))).code, "CLOSED");
+  assert.equal((await rejectionOf(run(cluster.anyConnection()))).code, "CLOSED");
 });
 
 test("bootstrap servers that are no addresses are refused when they are given", () => {

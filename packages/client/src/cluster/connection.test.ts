@@ -8,11 +8,11 @@ import {
   encodeResponse,
   heartbeatApi,
   initProducerIdApi,
-  KafkaError,
+  type KafkaError,
   metadataApi,
   produceApi,
 } from "@millrace/protocol";
-import { ScriptedBroker, waitUntil } from "@millrace/testing";
+import { rejectionOf, ScriptedBroker, waitUntil } from "@millrace/testing";
 import { softwareVersion } from "../software.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 
@@ -47,16 +47,6 @@ async function opened(options: Partial<ConnectionOptions> = {}): Promise<Connect
   const connection = connect(options);
   await connection.open();
   return connection;
-}
-
-/** What a promise was rejected with. */
-async function failureOf(promise: Promise<unknown>): Promise<KafkaError> {
-  const error = await promise.then(
-    () => assert.fail("expected a rejection"),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof KafkaError, `expected a KafkaError, found ${String(error)}`);
-  return error;
 }
 
 test("the version of a request is the highest that both sides speak", async () => {
@@ -128,7 +118,7 @@ test("a broker that answers 'unsupported version' for ever is given up", async (
     return null;
   });
 
-  const error = await failureOf(connect().open());
+  const error = await rejectionOf(connect().open());
 
   assert.equal(error.code, "UNSUPPORTED_VERSION");
   assert.ok(broker.received.length <= 5);
@@ -137,7 +127,7 @@ test("a broker that answers 'unsupported version' for ever is given up", async (
 test("an API that the broker does not offer is refused before anything is sent", async () => {
   const connection = await opened();
 
-  const error = await failureOf(connection.request(metadataApi, { topics: [] }));
+  const error = await rejectionOf(connection.request(metadataApi, { topics: [] }));
 
   assert.equal(error.code, "UNSUPPORTED_VERSION");
   assert.equal(error.persisted, "no");
@@ -148,7 +138,7 @@ test("an API that the broker does not offer is refused before anything is sent",
 test("a connect that is refused says so", async () => {
   await broker.close();
 
-  const error = await failureOf(connect().open());
+  const error = await rejectionOf(connect().open());
 
   assert.equal(error.code, "CONNECTION_FAILED");
   assert.equal(error.retriable, true);
@@ -159,7 +149,7 @@ test("a connect that is refused says so", async () => {
 test("a broker that accepts and says nothing is given up after connectTimeoutMs", async () => {
   broker.on(apiVersionsApi, () => null);
 
-  const error = await clock.runUntil(failureOf(connect().open()), 10_000);
+  const error = await clock.runUntil(rejectionOf(connect().open()), 10_000);
 
   assert.equal(error.code, "CONNECTION_FAILED");
   assert.match(error.message, /not connected within 500 ms/);
@@ -201,8 +191,8 @@ test("a request that is not answered in time closes the connection, so that no l
   const closed: KafkaError[] = [];
   connection.onClose((error) => closed.push(error));
 
-  const slow = failureOf(connection.request(metadataApi, { topics: [] }));
-  const behind = failureOf(connection.request(metadataApi, { topics: [] }, { timeoutMs: 5000 }));
+  const slow = rejectionOf(connection.request(metadataApi, { topics: [] }));
+  const behind = rejectionOf(connection.request(metadataApi, { topics: [] }, { timeoutMs: 5000 }));
   const error = await clock.runUntil(slow, 10_000);
   answerLate();
 
@@ -223,8 +213,8 @@ test("a shorter timeout behind a longer one rings at its own time", async () => 
   broker.on(metadataApi, () => null);
   const connection = await opened();
 
-  const patient = failureOf(connection.request(metadataApi, { topics: [] }, { timeoutMs: 5000 }));
-  const hasty = failureOf(connection.request(metadataApi, { topics: [] }, { timeoutMs: 100 }));
+  const patient = rejectionOf(connection.request(metadataApi, { topics: [] }, { timeoutMs: 5000 }));
+  const hasty = rejectionOf(connection.request(metadataApi, { topics: [] }, { timeoutMs: 100 }));
   await clock.runUntil(hasty, 10_000);
 
   assert.equal(clock.nowMs(), 100);
@@ -270,8 +260,8 @@ for (const [name, lie, message] of lies) {
     );
     const connection = await opened();
 
-    const first = failureOf(connection.request(metadataApi, { topics: [] }));
-    const second = failureOf(connection.request(metadataApi, { topics: [] }));
+    const first = rejectionOf(connection.request(metadataApi, { topics: [] }));
+    const second = rejectionOf(connection.request(metadataApi, { topics: [] }));
 
     assert.equal((await first).code, "MALFORMED_MESSAGE");
     assert.match((await first).message, message);
@@ -288,7 +278,7 @@ test("a frame above the limit closes the connection before it is read", async ()
   });
   const connection = await opened();
 
-  const error = await failureOf(connection.request(metadataApi, { topics: [] }));
+  const error = await rejectionOf(connection.request(metadataApi, { topics: [] }));
 
   assert.match(error.message, /frame of 66560 bytes; at most 64.0 KiB may come/);
 });
@@ -319,7 +309,7 @@ test("a broker that goes away fails what waits for it, once, as perhaps done", a
   answer.catch(() => {
     rejectionCount += 1;
   });
-  const error = await failureOf(answer);
+  const error = await rejectionOf(answer);
   connection.close();
 
   assert.equal(error.code, "NETWORK_EXCEPTION");
@@ -333,7 +323,7 @@ test("a request on a closed connection is surely not done", async () => {
   broker.cutAll();
   await waitUntil("the connection is closed", () => !connection.isOpen);
 
-  const error = await failureOf(connection.request(produceApi, produceNothing));
+  const error = await rejectionOf(connection.request(produceApi, produceNothing));
 
   assert.equal(error.code, "NETWORK_EXCEPTION");
   assert.equal(error.retriable, true);
@@ -346,7 +336,7 @@ test("close rejects what is pending with ClosedError, and may be called twice", 
   const reasons: KafkaError[] = [];
   connection.onClose((error) => reasons.push(error));
 
-  const pending = failureOf(connection.request(metadataApi, { topics: [] }));
+  const pending = rejectionOf(connection.request(metadataApi, { topics: [] }));
   connection.close();
   connection.close();
   connection.onClose((error) => reasons.push(error));
@@ -363,7 +353,7 @@ test("close while it opens ends the opening", async () => {
   broker.on(apiVersionsApi, () => null);
   const connection = connect();
 
-  const opening = failureOf(connection.open());
+  const opening = rejectionOf(connection.open());
   connection.close();
 
   assert.equal((await opening).code, "CLOSED");
@@ -407,7 +397,7 @@ test("more requests than may wait are refused, and leave the others alone", asyn
   const body = { groupId: "g", generationId: 1, memberId: "m" };
 
   const accepted = [connection.request(heartbeatApi, body), connection.request(heartbeatApi, body)];
-  const error = await failureOf(connection.request(heartbeatApi, body));
+  const error = await rejectionOf(connection.request(heartbeatApi, body));
 
   assert.equal(error.code, "BUFFER_EXHAUSTED");
   assert.equal(error.persisted, "no");
@@ -467,7 +457,7 @@ test("an HTTP server at the address is named as such", async () => {
     address: { host: "127.0.0.1", port: address.port },
   });
 
-  const error = await failureOf(connection.open());
+  const error = await rejectionOf(connection.open());
 
   assert.match(error.message, /an HTTP server answers here, not a Kafka broker/);
   server.close();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { InProcessNetwork, SeededRandom, VirtualClock } from "@millrace/base";
 import { KafkaError, metadataApi } from "@millrace/protocol";
-import { ScriptedBroker, scriptedTopic } from "@millrace/testing";
+import { rejectionOf, ScriptedBroker, scriptedTopic } from "@millrace/testing";
 import { commonOptions } from "../common-options.ts";
 import { Cluster } from "./cluster.ts";
 import type { TopicMetadata } from "./topic-metadata.ts";
@@ -54,15 +54,6 @@ function fetch(name: string, timeoutMs = 10_000, allowAutoTopicCreation = false)
   return clock.runUntil(fetched, 60_000);
 }
 
-async function failureOf(promise: Promise<unknown>): Promise<KafkaError> {
-  const error = await promise.then(
-    () => assert.fail("expected a rejection"),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof KafkaError, `expected a KafkaError, found ${String(error)}`);
-  return error;
-}
-
 /** A refresh, and the end of the request that it leads to. */
 async function refresh(): Promise<void> {
   const count = asked.length;
@@ -105,7 +96,7 @@ test("topics that are wanted in the same turn share one request", async () => {
 });
 
 test("without auto-creation a missing topic is an error at once", async () => {
-  const error = await failureOf(fetch("nope"));
+  const error = await rejectionOf(fetch("nope"));
 
   assert.equal(error.code, "UNKNOWN_TOPIC_OR_PARTITION");
   assert.equal(error.persisted, "no");
@@ -136,7 +127,7 @@ test("with auto-creation a missing topic is asked for until it is there and has 
 });
 
 test("a topic that does not come is given up at the deadline, with the last answer as the cause", async () => {
-  const error = await failureOf(fetch("never", 5_000, true));
+  const error = await rejectionOf(fetch("never", 5_000, true));
 
   assert.equal(error.code, "METADATA_TIMEOUT");
   assert.equal(Math.round(clock.nowMs()), 5_000);
@@ -147,9 +138,9 @@ test("a topic that does not come is given up at the deadline, with the last answ
 
 test("the deadline holds while no broker can be reached, and while one says nothing", async () => {
   broker.on(metadataApi, () => null);
-  const silent = await failureOf(fetch("orders", 2_000));
+  const silent = await rejectionOf(fetch("orders", 2_000));
   await broker.close();
-  const unreachable = await failureOf(fetch("orders", 2_000));
+  const unreachable = await rejectionOf(fetch("orders", 2_000));
 
   assert.equal(silent.code, "METADATA_TIMEOUT");
   assert.match(silent.message, /no broker answered/);
@@ -304,7 +295,7 @@ test("allTopics lists all and follows none of them", async () => {
 
 test("close ends what waits, with ClosedError", async () => {
   broker.on(metadataApi, () => null);
-  const pending = failureOf(
+  const pending = rejectionOf(
     cluster.metadata.fetchTopic("orders", { allowAutoTopicCreation: true, deadlineMs: 60_000 }),
   );
   await clock.advance(100);

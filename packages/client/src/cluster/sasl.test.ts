@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { InProcessNetwork, type Random, SeededRandom, silentLogger, VirtualClock } from "@millrace/base";
-import { KafkaError, metadataApi, saslAuthenticateApi, saslHandshakeApi } from "@millrace/protocol";
-import { ScriptedBroker } from "@millrace/testing";
+import { metadataApi, saslAuthenticateApi, saslHandshakeApi } from "@millrace/protocol";
+import { rejectionOf, ScriptedBroker } from "@millrace/testing";
 import { AuthenticationError } from "../errors.ts";
 import { Connection } from "./connection.ts";
 import type { SaslOptions } from "./sasl.ts";
@@ -55,15 +55,6 @@ async function opened(options: SaslOptions, random: Random = new SeededRandom(1)
   return connection;
 }
 
-async function failureOf(promise: Promise<unknown>): Promise<KafkaError> {
-  const error = await promise.then(
-    () => assert.fail("expected a rejection"),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof KafkaError, `expected a KafkaError, found ${String(error)}`);
-  return error;
-}
-
 /** A Random whose nonce is the one of an RFC's example. */
 function nonceOf(text: string): Random {
   return { float: () => 0, integer: () => 0, bytes: () => Buffer.from(text, "base64") };
@@ -102,7 +93,7 @@ test("SCRAM sends the proof of RFC 7677's example, and takes its signature", asy
 test("SCRAM escapes what separates its fields in a user name", async () => {
   replies = [{ errorCode: AUTHENTICATION_FAILED }];
 
-  await failureOf(opened({ ...scram, username: "a=b,c" }, nonceOf(rfc7677.nonce)));
+  await rejectionOf(opened({ ...scram, username: "a=b,c" }, nonceOf(rfc7677.nonce)));
 
   assert.equal(sent[0], `n,,n=a=3Db=2Cc,r=${rfc7677.nonce}`);
 });
@@ -125,7 +116,7 @@ for (const [name, serverFirst, serverFinal, message] of lies) {
   test(`SCRAM does not trust a broker ${name}`, async () => {
     replies = [{ authBytes: serverFirst }, { authBytes: serverFinal }];
 
-    const error = await failureOf(opened(scram, nonceOf(rfc7677.nonce)));
+    const error = await rejectionOf(opened(scram, nonceOf(rfc7677.nonce)));
 
     assert.ok(error instanceof AuthenticationError);
     assert.equal(error.code, "SASL_AUTHENTICATION_FAILED");
@@ -156,7 +147,7 @@ test("OAUTHBEARER sends the token and its extensions, asked for at each connecti
 test("OAUTHBEARER tells why a token was refused", async () => {
   replies = [{ authBytes: '{"status":"invalid_token"}' }, { errorCode: AUTHENTICATION_FAILED }];
 
-  const error = await failureOf(opened({ mechanism: "OAUTHBEARER", token: () => "old" }));
+  const error = await rejectionOf(opened({ mechanism: "OAUTHBEARER", token: () => "old" }));
 
   assert.match(error.message, /OAUTHBEARER: \{"status":"invalid_token"\}/);
   assert.deepEqual(sent, ["n,,\x01auth=Bearer old\x01\x01", "\x01"]);
@@ -165,7 +156,7 @@ test("OAUTHBEARER tells why a token was refused", async () => {
 test("a token function that fails is an error that may pass", async () => {
   const token = () => Promise.reject(new Error("issuer is down"));
 
-  const error = await failureOf(opened({ mechanism: "OAUTHBEARER", token }));
+  const error = await rejectionOf(opened({ mechanism: "OAUTHBEARER", token }));
 
   assert.match(error.message, /issuer is down/);
   assert.equal(error.retriable, true);
@@ -174,7 +165,7 @@ test("a token function that fails is an error that may pass", async () => {
 test("a refusal names the broker and the mechanism, and never the password", async () => {
   replies = [{ errorCode: AUTHENTICATION_FAILED }];
 
-  const error = await failureOf(opened(plain));
+  const error = await rejectionOf(opened(plain));
 
   assert.equal(error.code, "SASL_AUTHENTICATION_FAILED");
   assert.match(error.message, /PLAIN: SASL_AUTHENTICATION_FAILED: no/);
@@ -184,7 +175,7 @@ test("a refusal names the broker and the mechanism, and never the password", asy
 test("a mechanism that the broker has not is told with those it has", async () => {
   broker.on(saslHandshakeApi, () => UNSUPPORTED);
 
-  const error = await failureOf(opened(plain));
+  const error = await rejectionOf(opened(plain));
 
   assert.equal(error.code, "UNSUPPORTED_SASL_MECHANISM");
   assert.match(error.message, /asked for PLAIN; the broker offers SCRAM-SHA-512/);
@@ -230,7 +221,7 @@ test("a session that cannot be renewed closes the connection; what waited was su
   });
 
   await clock.advance(9_550);
-  const held = failureOf(connection.request(metadataApi, { topics: [] }));
+  const held = rejectionOf(connection.request(metadataApi, { topics: [] }));
   await clock.advance(200);
 
   assert.equal(connection.isOpen, false);
