@@ -1,6 +1,7 @@
 /**
  * Clients that mean no good, one kind after the other, against a server of its own each: what they are answered, what an
- * honest client beside them is answered meanwhile, and how much memory the server takes at most.
+ * honest client beside them is answered meanwhile, and how much memory the server takes at most. Exit code 1 if that is
+ * more than it may be, or a scenario found what it should not.
  *
  *     node bench/hostile/run.mjs [NAME…]
  */
@@ -26,31 +27,48 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-let isOver = false;
+let hasFailed = false;
 for (const [name, scenario] of Object.entries(scenarios)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const { told, neighbour, peakMib } = await runScenario(scenario);
-  isOver ||= peakMib > MEMORY_LIMIT_MIB;
+  const { told, failures, neighbour, peakMib } = await runScenario(scenario);
+  hasFailed ||= peakMib > MEMORY_LIMIT_MIB || failures.length > 0;
   console.log(`${name}: ${scenario.what}`);
   for (const line of told) console.log(`    ${line}`);
+  for (const failure of failures) console.log(`    FAILED      ${failure}`);
   console.log(`    neighbour   ${neighbour}`);
   console.log(`    memory      ${peakMib.toFixed(0)} MiB at most${peakMib > MEMORY_LIMIT_MIB ? "  TOO MUCH" : ""}`);
 }
-process.exitCode = isOver ? 1 : 0;
+process.exitCode = hasFailed ? 1 : 0;
 
 async function runScenario(scenario) {
   const folder = await mkdtemp(join(tmpdir(), "millrace-hostile-"));
   const server = await startServer(["--data-dir", folder, ...(scenario.options ?? [])]);
   const told = [];
+  const failures = [];
+  const peaksMib = [];
+  // Of servers that a scenario starts itself, too.
+  const watch = (pid) => {
+    const memory = watchMemory(pid);
+    return {
+      stop() {
+        const peakMib = memory.stop();
+        peaksMib.push(peakMib);
+        return peakMib;
+      },
+    };
+  };
   try {
     await createTopic(server);
     await scenario.prepare?.(server);
     const neighbour = new Neighbour(server);
-    const memory = watchMemory(server.pid);
+    const memory = watch(server.pid);
     if (scenario.hasNeighbour !== false) neighbour.start();
-    await scenario.run({ ...server, folder, startServer, watchMemory, tell: (line) => told.push(line) });
+    const tell = (line) => told.push(line);
+    const fail = (line) => failures.push(line);
+    await scenario.run({ ...server, folder, startServer, watchMemory: watch, tell, fail });
     const summary = await neighbour.stop();
-    return { told, neighbour: summary, peakMib: memory.stop() };
+    memory.stop();
+    return { told, failures, neighbour: summary, peakMib: Math.max(...peaksMib) };
   } finally {
     server.process.kill("SIGKILL");
     await rm(folder, { recursive: true, force: true });

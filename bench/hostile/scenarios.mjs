@@ -3,6 +3,8 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
+import { event } from "../http/event.mjs";
+import { startLoad } from "../http/load.mjs";
 
 const MIB = 1024 * 1024;
 const PRODUCE = "/api/topics/orders/produce";
@@ -139,17 +141,8 @@ export const scenarios = {
   results: {
     what: "100 streams of 20,000 lines with results=each, of which nobody reads a result",
     async run({ host, port, tell }) {
-      const lines = Buffer.from('{"value":1}\n'.repeat(5_000));
       const clients = many(100, () => new RawClient(host, port, { isReading: false }));
-      for (const client of clients) {
-        client.write(
-          head("POST", `${PRODUCE}?results=each`, {
-            "transfer-encoding": "chunked",
-            "content-type": "application/x-ndjson",
-          }),
-        );
-        for (let block = 0; block < 4; block++) client.writeChunk(lines);
-      }
+      for (const client of clients) sendLines(client);
       await sleep(15_000);
       tell(`streams     ${tally(clients)}`);
       for (const client of clients) client.destroy();
@@ -208,10 +201,51 @@ export const scenarios = {
     },
   },
 
+  batches: {
+    what: "async batches of 1,000 records over 4 connections, one after the other, for 20 s",
+    async run({ host, port, tell }) {
+      const body = `{"records":[${many(1_000, (_, index) => `{"value":${event(index)}}`).join(",")}]}`;
+      const request = Buffer.from(
+        head("POST", `${PRODUCE}?async=true`, { "content-length": Buffer.byteLength(body) }) + body,
+      );
+      const tally = { isRunning: true, count: 0, add: () => (tally.count += 1) };
+      const stop = startLoad({ address: `${host}:${port}`, connections: 4, request }, tally);
+      await sleep(20_000);
+      tally.isRunning = false;
+      stop();
+      tell(`answered    ${tally.count} × 202`);
+    },
+  },
+
+  everything: {
+    what: "20,000 async requests, then unread at once: 100 tails, 100 reads, 50 streams of results; and 200 stalled uploads",
+    async prepare({ url }) {
+      await fill(url);
+    },
+    async run({ url, host, port, tell }) {
+      const body = '{"records":[{"key":"user-1","value":{"amount":12.5}}]}';
+      for (let group = 0; group < 20; group++) {
+        await Promise.all(many(1_000, () => post(url, `${PRODUCE}?async=true`, body)));
+      }
+      const silent = (count) => many(count, () => new RawClient(host, port, { isReading: false }));
+      const tails = silent(100);
+      for (const client of tails) client.write(head("GET", "/api/topics/orders/tail?offset=0", {}));
+      const reads = silent(100);
+      for (const client of reads) client.write(head("GET", "/api/topics/orders/messages?limit=10000", {}));
+      const streams = silent(50);
+      for (const client of streams) sendLines(client);
+      const uploads = stall(200, host, port, { "content-length": MIB }, 64 * 1024);
+      await sleep(15_000);
+      const clients = [...tails, ...reads, ...streams, ...uploads];
+      tell(`open        ${clients.filter(({ isClosed }) => !isClosed).length} connections of ${clients.length}`);
+      for (const client of clients) client.destroy();
+    },
+  },
+
   stopped: {
     what: "the broker stops; 200 clients go on sending for 20 s",
     hasNeighbour: false,
-    async run({ folder, startServer, watchMemory, tell }) {
+    async run({ folder, startServer, watchMemory, tell, fail }) {
       const broker = await startServer(["--data-dir", `${folder}/broker`]);
       await fetch(`${broker.url}/api/topics`, { method: "POST", body: '{"name":"orders","partitions":6}' });
       const gateway = await startServer(["--data-dir", `${folder}/gateway`, "--brokers", broker.kafka]);
@@ -222,6 +256,7 @@ export const scenarios = {
         const startedMs = performance.now();
         const since = () => `${((performance.now() - startedMs) / 1000).toFixed(1)} s`;
         const first = new Map();
+        let isTooLate = false;
         const answers = [];
         let isOver = false;
         const record = `{"value":"${"x".repeat(10_000)}"}`;
@@ -232,6 +267,7 @@ export const scenarios = {
             answers.push(answer);
             if (!first.has(answer.status))
               first.set(answer.status, `${since()}, ${answer.code ?? ""}, Retry-After ${answer.retryAfter}`);
+            if (answer.status === 503 && !first.has("not ready")) isTooLate = true;
             if (answer.status === 503) await sleep(200);
           }
         });
@@ -243,6 +279,7 @@ export const scenarios = {
         isOver = true;
         broker.process.kill("SIGCONT");
         await Promise.all(senders);
+        if (isTooLate) fail("a request was answered with 503 before readiness was off");
         for (const [what, when] of first) tell(`first ${what}  after ${when}`);
         tell(`answered    ${counts(answers)}`);
         const back = performance.now();
@@ -311,6 +348,18 @@ function stall(count, host, port, headers, sizeBytes) {
     else client.write(bytes);
     return client;
   });
+}
+
+/** 20,000 short records, of which each is to be answered with a line. */
+function sendLines(client) {
+  const lines = Buffer.from('{"value":1}\n'.repeat(5_000));
+  client.write(
+    head("POST", `${PRODUCE}?results=each`, {
+      "transfer-encoding": "chunked",
+      "content-type": "application/x-ndjson",
+    }),
+  );
+  for (let block = 0; block < 4; block++) client.writeChunk(lines);
 }
 
 /** 200 MB into the topic. */
