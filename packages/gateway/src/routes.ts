@@ -11,6 +11,7 @@ import { messageRoutes } from "./message-handlers.ts";
 import { produceRoutes } from "./produce-handlers.ts";
 import { registryRoutes } from "./registry/registry-handlers.ts";
 import type { Route } from "./route.ts";
+import { topicBatchRoutes } from "./topic-batch-handlers.ts";
 import { topicRoutes } from "./topic-handlers.ts";
 
 export function allRoutes(context: GatewayContext): Route[] {
@@ -18,6 +19,7 @@ export function allRoutes(context: GatewayContext): Route[] {
     ...produceRoutes(context),
     ...asyncRoutes(context),
     ...topicRoutes(context),
+    ...topicBatchRoutes(context),
     ...messageRoutes(context),
     ...keyRoutes(context),
     ...registryRoutes(context),
