@@ -11,7 +11,7 @@ export const RESOURCE = { topic: 2, broker: 4, brokerLogger: 8 } as const;
 export const CONFIG_SOURCE = { topic: 1, staticBroker: 4, default: 5 } as const;
 
 /** Kafka's numbers for types. Source: DescribeConfigsResponse. */
-export const CONFIG_TYPE: Readonly<Record<SettingType, number>> = {
+const CONFIG_TYPE: Readonly<Record<SettingType, number>> = {
   boolean: 1,
   string: 2,
   int: 3,

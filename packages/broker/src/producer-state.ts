@@ -125,7 +125,7 @@ export class ProducerState {
 }
 
 /** Sequences wrap from 2^31 - 1 to 0. */
-export function addToSequence(sequence: number, increment: number): number {
+function addToSequence(sequence: number, increment: number): number {
   const room = SEQUENCE_LIMIT - sequence;
   return increment > room ? increment - room - 1 : sequence + increment;
 }

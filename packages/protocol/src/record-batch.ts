@@ -34,7 +34,7 @@ import { Reader } from "./reader.ts";
  */
 export const BATCH_HEADER_BYTES = 61;
 
-export const BASE_OFFSET_AT = 0;
+const BASE_OFFSET_AT = 0;
 export const BATCH_LENGTH_AT = 8;
 export const LEADER_EPOCH_AT = 12;
 export const MAGIC_AT = 16;

@@ -6,10 +6,10 @@
 
 import { KafkaError } from "@millrace/protocol";
 
-export const quotaNames = ["producer_byte_rate", "consumer_byte_rate"] as const;
+const quotaNames = ["producer_byte_rate", "consumer_byte_rate"] as const;
 export type QuotaName = (typeof quotaNames)[number];
 
-export const entityTypes = ["user", "client-id"] as const;
+const entityTypes = ["user", "client-id"] as const;
 export type EntityType = (typeof entityTypes)[number];
 
 /** Whom a quota is for. Left out: whoever. Null: those who have none of their own. At least one is there. */

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import type { Random } from "@millrace/base";
 import { KafkaError } from "@millrace/protocol";
 
-export const scramHashes = { "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512" } as const;
+const scramHashes = { "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512" } as const;
 
 export type ScramMechanism = keyof typeof scramHashes;
 

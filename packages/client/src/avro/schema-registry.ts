@@ -20,7 +20,7 @@ import { RecentMap } from "./recent-map.ts";
 /** The global fetch, or what behaves like it. */
 export type HttpFetch = (url: string, request: RequestInit) => Promise<Response>;
 
-export const schemaRegistryOptions = defineOptions({
+const schemaRegistryOptions = defineOptions({
   url: list({ default: ["http://127.0.0.1:8081"], doc: "Where the registry is; several are tried in turn." }),
   username: text<string | null>({ default: null, doc: "For basic authentication." }),
   password: text<string | null>({ default: null, isSecret: true, doc: "For basic authentication." }),

@@ -4,7 +4,7 @@ import { formatBytes } from "@millrace/base";
 import { CommandError } from "../command/errors.ts";
 
 /** A line without an end is a file of another format; nothing longer fits a Kafka record anyway. */
-export const MAX_LINE_BYTES = 64 * 1024 * 1024;
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /**
  * Cuts a stream of chunks at each delimiter, which is in no line. Yields the lines of a chunk together, as views of it.
