@@ -27,7 +27,8 @@ schema = {
     "properties": {"id": {"type": "integer"}, "items": {"type": "array", "items": {"type": "object", "required": ["sku"]}}},
     "required": ["id"],
 }
-other = Schema(json.dumps({**schema, "required": []}), "JSON")
+wider = Schema(json.dumps({**schema, "required": []}), "JSON")
+narrower = Schema(json.dumps({**schema, "required": ["id", "items"]}), "JSON")
 print(f"confluent-kafka {confluent_kafka.__version__}")
 
 
@@ -86,16 +87,18 @@ def referred():
 
 
 def changed():
-    expect(registry.test_compatibility(subject, other), False)
+    expect(registry.test_compatibility(subject, wider), True)
+    expect(registry.test_compatibility(subject, narrower), False)
     try:
-        registry.register_schema(subject, other)
+        registry.register_schema(subject, narrower)
     except SchemaRegistryError as error:
         expect(error.http_status_code, 409)
     else:
-        raise AssertionError("a schema that nobody compared was taken")
+        raise AssertionError("a schema that readers could stumble over was taken")
+    registry.register_schema(subject, wider)
     registry.set_compatibility(subject, "NONE")
-    registry.register_schema(subject, other)
-    expect(registry.get_versions(subject), [1, 2])
+    registry.register_schema(subject, narrower)
+    expect(registry.get_versions(subject), [1, 2, 3])
 
 
 call("POST", "/api/topics", {"name": topic, "partitions": 1})
@@ -103,5 +106,5 @@ check("what its serializer writes is shown over HTTP, with every digit", seriali
 check("what comes over HTTP is checked, and its deserializer reads it", deserialized)
 check("schemas are found by subject, id and themselves, with their type", found)
 check("a schema refers to another by name", referred)
-check("a schema that differs is taken where the level is NONE", changed)
+check("a schema that readers could not do with is refused, unless the level is NONE", changed)
 finish()

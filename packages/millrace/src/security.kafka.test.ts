@@ -121,6 +121,14 @@ suite("the command towards a secured Kafka", {
     const plain = await runMillrace(["topics", "list", "--brokers", cluster.listeners.mutualTls]);
     assert.equal(plain.exitCode, 1);
     assert.match(plain.stderr, /speaks TLS/);
+    for (const flags of [
+      ["--brokers", cluster.listeners.sasl],
+      ["--brokers", cluster.listeners.saslOverTls, "--ssl-ca", cluster.tlsFile("ca.crt")],
+    ]) {
+      const nameless = await runMillrace(["topics", "list", ...flags]);
+      assert.equal(nameless.exitCode, 1);
+      assert.match(nameless.stderr, /it asks for a login; say who you are with --sasl-mechanism/);
+    }
   });
 });
 

@@ -37,6 +37,13 @@ test("a value that is longer than a record may be is not parsed", () => {
   assert.equal(failure.code, "MESSAGE_TOO_LARGE");
 });
 
+test("a schema that is nothing but itself fails its records", () => {
+  const failure = encode(codecOf({ $ref: "#" }), "1");
+
+  assert.ok(failure instanceof RecordFailure);
+  assert.match(failure.message, /goes too deep/);
+});
+
 for (const [name, schema, slow] of [
   ["a pattern", { pattern: "^(a+)+$" }, `"${"a".repeat(60)}!"`],
   ["two patterns of a long text", { pattern: "^a*a*a*a*a*$" }, `"${"a".repeat(3_000)}!"`],

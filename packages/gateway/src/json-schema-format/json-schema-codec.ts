@@ -37,17 +37,26 @@ export class JsonSchemaCodec implements PartCodec {
     }
     const checked = this.#check(JSON.parse(body.toString("utf8", start, end)), sizeBytes);
     if (checked === null) {
-      return new RecordFailure("SERIALIZATION_FAILED", `checking it with schema ${schemaId} takes too long`);
+      return new RecordFailure(
+        "SERIALIZATION_FAILED",
+        `checking it with schema ${schemaId} takes too long, or goes too deep`,
+      );
     }
     const { result: misfit } = checked;
     if (misfit === null) return wireBytes(schemaId, body, start, end);
     return new RecordFailure("SERIALIZATION_FAILED", `${misfit.path || "the whole"}: ${misfit.message}`);
   }
 
-  /** Null where it took too long. */
+  /** Null where it took too long, or went round in a circle: {"$ref":"#"} is a schema. */
   #check(value: unknown, sizeBytes: number): { readonly result: JsonMisfit | null } | null {
     const { check } = this.#parts;
     const isWatched = check.cost === "unbounded" || (check.cost === "growing" && sizeBytes > UNWATCHED_BYTES);
-    return isWatched ? this.#patience.run(() => check.misfitOf(value)) : { result: check.misfitOf(value) };
+    if (!isWatched) return { result: check.misfitOf(value) };
+    try {
+      return this.#patience.run(() => check.misfitOf(value));
+    } catch (error) {
+      if (error instanceof RangeError) return null;
+      throw error;
+    }
   }
 }

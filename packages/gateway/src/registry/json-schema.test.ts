@@ -11,7 +11,8 @@ const orderSchema = {
   required: ["id"],
 };
 const orderText = JSON.stringify(orderSchema);
-const otherText = JSON.stringify({ ...orderSchema, required: [] });
+const narrowerText = JSON.stringify({ ...orderSchema, required: ["id", "items"] });
+const widerText = JSON.stringify({ ...orderSchema, required: [] });
 
 suite("JSON schemas", { concurrency: false }, () => {
   let started: StartedBroker;
@@ -94,26 +95,44 @@ suite("JSON schemas", { concurrency: false }, () => {
       }
     });
 
-    test("that differ are not said to go together, unless the level is NONE", async () => {
+    test("that may refuse what an earlier one let pass are refused, unless the level is NONE", async () => {
       await register("c-value", orderText);
 
-      const refused = await register("c-value", otherText);
-      const body = { schema: otherText, schemaType: "JSON" };
+      const refused = await register("c-value", narrowerText);
+      const body = { schema: narrowerText, schemaType: "JSON" };
       const checked = await schemas("POST", "/compatibility/subjects/c-value/versions/latest?verbose=true", body);
       const avro = await schemas("POST", "/subjects/c-value/versions", { schema: '"string"' });
       await schemas("PUT", "/config/c-value", { compatibility: "NONE" });
-      const accepted = await register("c-value", otherText);
+      const accepted = await register("c-value", narrowerText);
       const allowed = await schemas("POST", "/compatibility/subjects/c-value/versions/latest", body);
 
       assert.deepEqual([refused.status, refused.json.error_code], [409, 409]);
-      assert.match(refused.json.message, /does not compare.*PUT \/schemas\/config\/\{subject\}.*NONE/);
+      assert.match(refused.json.message, /path '\/required'.*PUT \/schemas\/config\/\{subject\}.*NONE/);
       assert.equal(checked.json.is_compatible, false);
-      assert.match(checked.json.messages[0], /NOT_COMPARED/);
+      assert.match(checked.json.messages[0], /NOT_IMPLIED/);
       assert.equal(avro.status, 409);
       assert.match(avro.json.message, /SCHEMA_TYPE_MISMATCH.*from JSON to AVRO/);
       assert.equal(accepted.status, 200);
       assert.deepEqual(allowed.json, { is_compatible: true });
       assert.deepEqual((await schemas("GET", "/subjects/c-value/versions")).json, [1, 2]);
+    });
+
+    test("that let pass what an earlier one did are taken, in the direction that the level asks for", async () => {
+      await register("d-value", orderText);
+
+      const wider = await register("d-value", widerText);
+      await schemas("PUT", "/config/d-value", { compatibility: "FORWARD" });
+      const narrower = await register("d-value", narrowerText);
+      await schemas("PUT", "/config/d-value", { compatibility: "FULL" });
+      const words = await register("d-value", JSON.stringify({ ...JSON.parse(narrowerText), title: "Order" }));
+      const back = await register("d-value", orderText);
+      await schemas("PUT", "/config/d-value", { compatibility: "BACKWARD" });
+      const exact = await register("d-value", JSON.stringify({ ...orderSchema, maximum: 1 }).replace("1}", "1.0}"));
+
+      assert.deepEqual([wider.status, narrower.status, words.status], [200, 200, 200]);
+      // It is the first version already.
+      assert.equal(back.status, 200);
+      assert.equal(exact.status, 409);
     });
 
     test("may refer to others, which then stay, and outlive the server", async () => {

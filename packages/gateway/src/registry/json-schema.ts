@@ -1,7 +1,9 @@
-/** JSON Schemas as the registry sees them: checked, and compared for being the same alone. */
+/** JSON Schemas as the registry sees them: checked, and compared. */
 
 import type { ReferencedSchema } from "@millrace/client/avro";
+import { JsonCursor } from "../avro/json-cursor.ts";
 import { parseJsonSchema } from "../json-schema-format/json-schema-check.ts";
+import { uncertainPlace } from "./json-schema-compatibility.ts";
 import { canonicalText } from "./schema-fingerprint.ts";
 import type { Incompatibility, ParsedSchema } from "./schema-kinds.ts";
 import { invalidSchema, readSchemaText } from "./schema-text.ts";
@@ -16,27 +18,66 @@ export function parseJson(text: string, referenced: readonly ReferencedSchema[])
   return new JsonSchema(text, referenced);
 }
 
-/**
- * Whether all that one JSON schema lets pass another does too cannot be told in general, and where it can, one wrong answer
- * is data that a reader stumbles over. So two that are not the same are never said to go together.
- */
 class JsonSchema implements ParsedSchema {
-  readonly #canonical: string;
+  readonly #text: string;
+  readonly #referenced: readonly ReferencedSchema[];
 
   constructor(text: string, referenced: readonly ReferencedSchema[]) {
-    const texts = [text, ...referenced.map(({ name, schema }) => `${JSON.stringify(name)}: ${schema}`)];
-    this.#canonical = texts.map((schema) => canonicalText("JSON", schema)).join("\n");
+    this.#text = text;
+    this.#referenced = referenced;
   }
 
+  /** A schema that cannot be compared for sure counts as one that does not go with the other: nobody else would look. */
   readerProblems(writer: JsonSchema): readonly Incompatibility[] {
-    return this.#canonical === writer.#canonical ? [] : [notCompared];
+    if (this.#canonical === writer.#canonical) return [];
+    const found = this.#isComparable && writer.#isComparable ? uncertainPlace(this.#value, writer.#value) : "/";
+    return found === null ? [] : [notImplied(found)];
+  }
+
+  get #value(): unknown {
+    return JSON.parse(this.#text);
+  }
+
+  /** What others say of it is left alone, and numbers that a double does not keep. */
+  get #isComparable(): boolean {
+    const bytes = Buffer.from(this.#text.trim());
+    return this.#referenced.length === 0 && hasExactNumbers(JsonCursor.at(bytes, 0, bytes.length));
+  }
+
+  get #canonical(): string {
+    const texts = [this.#text, ...this.#referenced.map(({ name, schema }) => `[${JSON.stringify(name)},${schema}]`)];
+    return texts.map((schema) => canonicalText("JSON", schema)).join("\n");
   }
 }
 
-const notCompared: Incompatibility = {
-  errorType: "NOT_COMPARED",
-  path: "",
-  description:
-    "This registry does not compare JSON schemas that differ. It takes another version where the subject's compatibility is NONE",
-  additionalInfo: 'PUT /schemas/config/{subject} with {"compatibility":"NONE"}',
-};
+function hasExactNumbers(json: JsonCursor): boolean {
+  const isObject = json.kind === "object";
+  switch (json.kind) {
+    case "object":
+    case "array": {
+      let isExact = true;
+      for (let isMore = json.open(); isMore; isMore = json.next()) {
+        if (isObject) json.name();
+        isExact = hasExactNumbers(json) && isExact;
+      }
+      return isExact;
+    }
+    case "number": {
+      const text = json.number();
+      return String(Number(text)) === text;
+    }
+    default:
+      json.skip();
+      return true;
+  }
+}
+
+function notImplied(path: string): Incompatibility {
+  return {
+    errorType: "NOT_IMPLIED",
+    path,
+    description: `At path '${path}' the READER schema may refuse what the WRITER schema lets pass`,
+    additionalInfo:
+      'no more than keyword by keyword is compared; if they go together all the same: PUT /schemas/config/{subject} {"compatibility":"NONE"}',
+  };
+}

@@ -30,7 +30,7 @@ export interface Incompatibility {
     | "TYPE_MISMATCH"
     | "MISSING_UNION_BRANCH"
     | "SCHEMA_TYPE_MISMATCH"
-    | "NOT_COMPARED";
+    | "NOT_IMPLIED";
   /** In the reader's schema, as a JSON pointer. */
   readonly path: string;
   readonly description: string;
