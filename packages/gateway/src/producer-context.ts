@@ -86,6 +86,7 @@ export class ProducerContext {
 class BodyRun implements RecordRun {
   readonly topic: string;
   readonly recordCount: number;
+  readonly partitionCount: number;
   readonly compressionType: CompressionType;
   readonly partitioner: BoundPartitioner | null;
   readonly completion: RecordOutcomes;
@@ -97,6 +98,7 @@ class BodyRun implements RecordRun {
   constructor(parts: ProducerContextParts, body: Buffer, records: ScannedRecords, outcomes: RecordOutcomes) {
     this.topic = parts.topic;
     this.recordCount = records.length;
+    this.partitionCount = parts.partitionCount;
     this.compressionType = parts.settings.compression;
     this.partitioner = parts.partitioner;
     this.completion = outcomes;

@@ -686,6 +686,20 @@ export function gatewaySuite(name: string, under: () => GatewayUnderTest): void 
       assert.ok(text.includes('"key":"dXNlci0x","value":{"n": 1.0}'), text);
     });
 
+    test("a partition that a topic has got since is produced to at once", async () => {
+      const topic = await createTopic("grown");
+      await produce(topic, '{"records":[{"value":1}]}');
+
+      await call("PATCH", `/api/topics/${topic}`, '{"partitions":3}');
+      const grown = await produce(topic, '{"records":[{"value":2,"partition":2}]}');
+      await call("DELETE", `/api/topics/${topic}`);
+      await call("POST", "/api/topics", JSON.stringify({ name: topic, partitions: 5 }));
+      const anew = await produce(topic, '{"records":[{"value":3,"partition":4}]}', "?atomic=true");
+
+      assert.deepEqual([grown.status, grown.json.offsets?.[0].offset], [200, 0], grown.text);
+      assert.deepEqual([anew.status, anew.json.offsets?.[0].offset], [200, 0], anew.text);
+    });
+
     test("a tail tells of messages as they come, and who comes back misses none and gets none twice", async () => {
       const topic = await createTopic("tail", 2);
       await produce(topic, '{"records":[{"value":"before","partition":0}]}');

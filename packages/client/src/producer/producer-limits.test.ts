@@ -80,6 +80,7 @@ test("a run of values is stored in order and told by slot, through batches that 
   void sendRun(producer, {
     topic: "orders",
     recordCount: texts.length,
+    partitionCount: 1,
     compressionType: "none",
     partitioner: null,
     completion: {

@@ -409,6 +409,41 @@ test("a topic that was deleted is created again by what is sent to it, after a t
   assert.ok(clock.nowMs() - startMs > 5_000 && clock.nowMs() - startMs < 60_000, `${clock.nowMs() - startMs} ms`);
 });
 
+test("a partition that the topic has got since is asked for and written to, behind what waits for it already", async () => {
+  await warm();
+  serveTopic(3);
+
+  const sent = ["a", "b", "c"].map((value) => producer.send({ topic: "orders", partition: 2, value }));
+  const other = producer.send({ topic: "orders", partition: 0, value: "other" });
+  await soon(Promise.all([...sent, other]));
+
+  assert.deepEqual(log.values("orders-2"), ["a", "b", "c"]);
+  assert.deepEqual(log.values("orders-0"), ["first", "other"]);
+});
+
+test("a partition that is not there fails its record, and is not asked for over and over", async () => {
+  await warm();
+  let askedCount = 0;
+  const partitions = [{ errorCode: 0, partitionIndex: 0, leaderId: 1, replicaNodes: [1], isrNodes: [1] }];
+  broker.on(metadataApi, () => {
+    askedCount += 1;
+    return {
+      brokers: [{ nodeId: 1, ...broker.address }],
+      controllerId: 1,
+      topics: [{ name: "orders", errorCode: 0, partitions }],
+    };
+  });
+
+  for (let count = 0; count < 5; count++) {
+    const sent = producer.send({ topic: "orders", partition: 7, value: "v" });
+    await assertFailure(sent, "UNKNOWN_TOPIC_OR_PARTITION", "no");
+  }
+  const { offset } = await soon(producer.send({ topic: "orders", value: "good" }));
+
+  assert.equal(offset, 1n);
+  assert.equal(askedCount, 1);
+});
+
 for (const config of [{}, { enableIdempotence: false }, { compressionType: "gzip" }] satisfies ProducerConfig[]) {
   test(`a record that the broker refuses fails alone, and those around it are written in order: ${JSON.stringify(config)}`, async () => {
     await warm(config);

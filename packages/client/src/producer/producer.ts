@@ -1,7 +1,7 @@
 /** Producer: sends records to Kafka. The orchestrator that wires the parts; the AIOProducer document calls it AIOProducer. */
 
 import type { Writable } from "node:stream";
-import { assert, createDeferred } from "@millrace/base";
+import { assert, createDeferred, SECOND_MS } from "@millrace/base";
 import { type CompressionType, compressionId, KafkaError, loadCodec } from "@millrace/protocol";
 import { Cluster } from "../cluster/cluster.ts";
 import type { TopicMetadata } from "../cluster/topic-metadata.ts";
@@ -47,6 +47,8 @@ export interface FlushOptions extends TimeoutOptions {
 }
 
 /** Of a partition that the topic had before it was deleted and created again. */
+/** A partition that is not there is asked for once in so long. */
+const ASK_IF_GROWN_MS = SECOND_MS;
 const NO_LEADER = { leaderId: -1, leaderEpoch: -1 };
 
 /**
@@ -248,7 +250,7 @@ export class Producer {
   #sendRun(run: RecordRun): void | Promise<void> {
     const codecId = compressionId(run.compressionType);
     const topic = this.#manager.topic(run.topic);
-    if (topic?.isKnown !== true || !this.#loadedCodecs.has(codecId)) {
+    if (topic?.isKnown !== true || run.partitionCount > topic.partitionCount || !this.#loadedCodecs.has(codecId)) {
       return this.#prepareRun(run, codecId).then((ready) => {
         if (ready !== null) this.#appendRun(ready, run, codecId);
       });
@@ -288,6 +290,8 @@ export class Producer {
   async #prepareRun(run: RecordRun, codecId: number): Promise<TopicQueues | null> {
     try {
       if (this.#closing !== null) throw new ClosedError("send");
+      const known = this.#manager.topic(run.topic);
+      if (known !== undefined) this.#askIfGrown(known, run.partitionCount);
       const topic = await this.#prepare(run.topic, codecId, run.compressionType);
       topic.isKnown = true;
       return topic;
@@ -314,6 +318,7 @@ export class Producer {
       return;
     }
     const topic = this.#manager.topic(record.topic);
+    if (topic !== undefined && record.partition !== undefined) this.#askIfGrown(topic, record.partition + 1);
     if (topic?.isKnown === true) this.#append(topic, record, completion, slot, codecId, onBuffered);
     else this.#waitForTopic({ record, completion, slot, codecId, onBuffered });
   }
@@ -352,6 +357,19 @@ export class Producer {
     this.#serializing.add(serialized, completion, slot, (record) => this.#manager.addMessage(topic, record));
   }
 
+  /**
+   * A topic that is to have more partitions than we know of counts as not known until brokers were asked again, so that
+   * what is sent meanwhile waits in its order; but not over and over for a partition that is not there.
+   */
+  #askIfGrown(topic: TopicQueues, partitionCount: number): void {
+    if (!(partitionCount > topic.partitionCount) || !topic.isKnown) return;
+    const nowMs = this.#options.clock.nowMs();
+    if (partitionCount <= topic.askedPartitionCount && nowMs - topic.askedIfGrownAtMs < ASK_IF_GROWN_MS) return;
+    topic.askedPartitionCount = partitionCount;
+    topic.askedIfGrownAtMs = nowMs;
+    topic.isKnown = false;
+  }
+
   #waitForTopic(waiting: PreparingRecord): void {
     const { record, completion, slot } = waiting;
     if (typeof record.topic !== "string" || record.topic === "") {
@@ -373,9 +391,15 @@ export class Producer {
     if (!this.#loadedCodecs.has(codecId)) await this.#loadCodec(codecId, compressionType);
     const known = this.#manager.topic(name);
     if (known?.isKnown === true) return known;
-    const metadata = await this.#cluster.metadata.fetchTopic(name, { allowAutoTopicCreation, deadlineMs });
+    const { metadata } = this.#cluster;
+    const found = await metadata.fetchTopic(name, { allowAutoTopicCreation, deadlineMs }).catch((error: unknown) => {
+      // It was only asked whether it has grown.
+      const old = known === undefined ? undefined : metadata.peek(name);
+      if (old === undefined) throw error;
+      return old;
+    });
     const topic = this.#manager.topic(name) ?? this.#manager.addTopic(name);
-    this.#update(topic, metadata);
+    this.#update(topic, found);
     return topic;
   }
 

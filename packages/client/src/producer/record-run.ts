@@ -8,6 +8,8 @@ import type { SerializedRecord } from "./record-serializer.ts";
 export interface RecordRun {
   readonly topic: string;
   readonly recordCount: number;
+  /** How many partitions its sender knows the topic to have; where we know of fewer, brokers are asked first. */
+  readonly partitionCount: number;
   readonly compressionType: CompressionType;
   /** Instead of the producer's own; null leaves it to that. */
   readonly partitioner: BoundPartitioner | null;

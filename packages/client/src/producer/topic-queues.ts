@@ -20,6 +20,9 @@ export class TopicQueues implements PartitionedTopic {
   isKnown = false;
   /** A record was appended since this was last set to false. */
   isUsed = true;
+  /** When brokers were last asked whether it has got more partitions, on the monotonic clock; and how many were hoped for. */
+  askedIfGrownAtMs = Number.NEGATIVE_INFINITY;
+  askedPartitionCount = 0;
 
   constructor(name: string, sticky: StickyPartition) {
     this.name = name;
