@@ -51,7 +51,9 @@ export class ProducerContext {
     const outcomes = new RecordOutcomes(records.length);
     const sent = this.send(body, records, outcomes);
     if (isAtomic) await sent;
-    await (timeoutMs === null ? outcomes.settled : this.#within(timeoutMs, outcomes));
+    const settled = timeoutMs === null ? outcomes.settled : this.#within(timeoutMs, outcomes);
+    // What could not be handed over has no fate to wait for.
+    await Promise.race([settled, sent.then(() => settled)]);
     return outcomes;
   }
 

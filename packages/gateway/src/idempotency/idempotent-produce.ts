@@ -77,14 +77,16 @@ async function produceFirst(attempt: Attempt, given: IdempotentProduce, clock: C
   const outcomes = new RecordOutcomes(records.length);
   const sent = given.createProducer().send(produce.body, records, outcomes);
   if (settings.isAtomic) await sent;
-  if (settings.timeoutMs === null || (await isSettledWithin(settings.timeoutMs, outcomes, clock))) {
-    await outcomes.settled;
+  // What could not be handed over has no fate to wait for.
+  const settled = Promise.race([outcomes.settled, sent.then(() => outcomes.settled)]);
+  if (settings.timeoutMs === null || (await isWithin(settings.timeoutMs, settled, clock))) {
+    await settled;
     return settle(attempt, outcomes, answerOf(outcomes));
   }
   const message = `${produce.topic}: not acknowledged within timeout_ms (${settings.timeoutMs})`;
   const late = new KafkaError("TIMED_OUT", message, { persisted: "maybe" });
   const answer = answerOf(withoutPending(outcomes, late));
-  void outcomes.settled.then(() => settle(attempt, outcomes, answerOf(outcomes))).catch(() => attempt.inDoubt());
+  void settled.then(() => settle(attempt, outcomes, answerOf(outcomes))).catch(() => attempt.inDoubt());
   return answer;
 }
 
@@ -103,13 +105,10 @@ function isUndone(outcomes: RecordOutcomes): boolean {
   return true;
 }
 
-function isSettledWithin(timeoutMs: number, outcomes: RecordOutcomes, clock: Clock): Promise<boolean> {
-  return new Promise((resolve) => {
+function isWithin(timeoutMs: number, settled: Promise<void>, clock: Clock): Promise<boolean> {
+  return new Promise((resolve, reject) => {
     const timer = clock.schedule(timeoutMs, () => resolve(false));
-    void outcomes.settled.then(() => {
-      timer.cancel();
-      resolve(true);
-    });
+    settled.then(() => resolve(true), reject).finally(() => timer.cancel());
   });
 }
 

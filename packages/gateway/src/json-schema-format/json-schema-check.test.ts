@@ -104,6 +104,23 @@ suite("a JSON schema", () => {
   }
 });
 
+test("a schema that refers many times to a large part of it is no larger for it", () => {
+  const properties = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`p${index}`, { type: "string" }]));
+  const references = Object.fromEntries(
+    Array.from({ length: 100 }, (_, index) => [`r${index}`, { $ref: "#/$defs/a" }]),
+  );
+
+  const found = misfit({ $defs: { a: { properties } }, properties: references }, { r99: { p499: 1 } });
+
+  assert.equal(found?.path, "/r99/p499");
+});
+
+test("a schema that takes too long to read is refused", () => {
+  const schema = JSON.stringify({ enum: Array.from({ length: 100_000 }, (_, index) => index) });
+
+  assert.throws(() => parseJsonSchema(schema, []), /too many parts/);
+});
+
 suite("the cost of a schema", () => {
   const recursive = {
     definitions: { a: { items: { $ref: "#/definitions/b" } }, b: { not: { $ref: "#/definitions/a" } } },

@@ -10,7 +10,11 @@ import { Ajv, type AnySchema, type ErrorObject, type Options, type ValidateFunct
 import { Ajv2019 } from "ajv/dist/2019.js";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
+import { Patience } from "./patience.ts";
 import { costOf, type SchemaCost, worstOf } from "./schema-cost.ts";
+
+/** What everybody else waits at most while a schema becomes code. Those of 100 KB take a tenth of it. */
+const COMPILE_LIMIT_MS = 2_000;
 
 /** What is wrong with a value, and where. */
 export interface JsonMisfit {
@@ -27,9 +31,15 @@ export interface JsonSchemaCheck {
 
 /**
  * referenced: schemas that it may refer to, by these names or by their own $id.
- * Throws TypeError for what is no schema, or refers to what is not there.
+ * Throws TypeError for what is no schema, refers to what is not there, or is more than can be made into code in time.
  */
 export function parseJsonSchema(text: string, referenced: readonly ReferencedSchema[]): JsonSchemaCheck {
+  const parsed = new Patience(COMPILE_LIMIT_MS).run(() => parse(text, referenced));
+  if (parsed === null) throw new TypeError("it has too many parts: to read it takes too long");
+  return parsed.result;
+}
+
+function parse(text: string, referenced: readonly ReferencedSchema[]): JsonSchemaCheck {
   const schema = readSchema(text);
   const { draft, expectValid } = draftOf(schema);
   expectValid(schema);
@@ -54,6 +64,8 @@ const options: Options = {
   validateSchema: false,
   // Else every object has a property toString.
   ownProperties: true,
+  // Else a schema of 20 KB that refers a thousand times to one part of it becomes code of 100 MB.
+  inlineRefs: false,
   // 4.35 is a multiple of 0.01, whatever doubles say.
   multipleOfPrecision: 9,
   code: { regExp: Object.assign(readPattern, { code: "new RegExp" }) },

@@ -37,12 +37,18 @@ test("a value that is longer than a record may be is not parsed", () => {
   assert.equal(failure.code, "MESSAGE_TOO_LARGE");
 });
 
-test("a schema that is nothing but itself fails its records", () => {
-  const failure = encode(codecOf({ $ref: "#" }), "1");
+const wide = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`p${index}`, { type: "string" }]));
+for (const [name, schema, json] of [
+  ["is nothing but itself", { $ref: "#" }, "1"],
+  ["is wide and holds itself", { properties: wide, items: { $ref: "#" } }, `${"[".repeat(512)}${"]".repeat(512)}`],
+] as const) {
+  test(`a schema that ${name} fails its records`, () => {
+    const failure = encode(codecOf(schema), json);
 
-  assert.ok(failure instanceof RecordFailure);
-  assert.match(failure.message, /goes too deep/);
-});
+    assert.ok(failure instanceof RecordFailure);
+    assert.match(failure.message, /goes too deep/);
+  });
+}
 
 for (const [name, schema, slow] of [
   ["a pattern", { pattern: "^(a+)+$" }, `"${"a".repeat(60)}!"`],

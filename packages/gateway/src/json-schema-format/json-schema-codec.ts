@@ -7,6 +7,8 @@ import { Patience } from "./patience.ts";
 
 /** Values up to this length are checked without a watch where the time grows with it. */
 const UNWATCHED_BYTES = 512;
+/** What everybody else waits at most while a value is checked. */
+const CHECK_LIMIT_MS = 250;
 
 export interface JsonSchemaCodecParts {
   readonly schemaId: number;
@@ -18,7 +20,7 @@ export interface JsonSchemaCodecParts {
 export class JsonSchemaCodec implements PartCodec {
   readonly format = "jsonschema";
   readonly #parts: JsonSchemaCodecParts;
-  readonly #patience = new Patience();
+  readonly #patience = new Patience(CHECK_LIMIT_MS);
 
   constructor(parts: JsonSchemaCodecParts) {
     this.#parts = parts;

@@ -2,10 +2,10 @@
 
 import { createContext, Script } from "node:vm";
 
-/** What everybody else waits at most, for one piece of work. */
-const LIMIT_MS = 250;
-/** Who took too long before gets less. */
+/** Who took too long before gets less, */
 const LEAST_MS = 1;
+/** and who took too long again and again is let run only once in so many times. */
+const RARELY = 1_000;
 
 /** Node breaks off what a script runs; the script is a call of whatever lies here. */
 const bench: { work: () => void } = { work: () => {} };
@@ -13,25 +13,49 @@ createContext(bench);
 const script = new Script("work()");
 
 export class Patience {
-  #limitMs = LIMIT_MS;
+  readonly #mostMs: number;
+  #limitMs: number;
+  /** Of the next ones, how many are not let run; and how many it is to be after the next one that takes too long. */
+  #skipCount = 0;
+  #nextSkipCount = 1;
 
-  /** Null if it was broken off. Costs some tens of microseconds, as a thread watches. */
+  /** mostMs: what everybody else waits at most, for one piece of work. */
+  constructor(mostMs: number) {
+    this.#mostMs = mostMs;
+    this.#limitMs = mostMs;
+  }
+
+  /** Null if it was broken off, or was not tried. Costs some tens of microseconds, as a thread watches. */
   run<T>(work: () => T): { readonly result: T } | null {
+    if (this.#skipCount > 0) {
+      this.#skipCount -= 1;
+      return null;
+    }
     let result: { readonly result: T } | null = null;
     bench.work = () => {
       result = { result: work() };
     };
     try {
       script.runInContext(bench, { timeout: this.#limitMs });
-      this.#limitMs = Math.min(LIMIT_MS, 2 * this.#limitMs);
+      this.#limitMs = Math.min(this.#mostMs, 2 * this.#limitMs);
+      this.#nextSkipCount = 1;
       return result;
     } catch (error) {
       if (!isTimeout(error)) throw error;
-      this.#limitMs = Math.max(LEAST_MS, Math.floor(this.#limitMs / 2));
+      this.#tookTooLong();
       return null;
     } finally {
       bench.work = () => {};
     }
+  }
+
+  #tookTooLong(): void {
+    if (this.#limitMs > LEAST_MS) {
+      this.#limitMs = Math.max(LEAST_MS, Math.floor(this.#limitMs / 2));
+      return;
+    }
+    this.#skipCount = this.#nextSkipCount;
+    this.#nextSkipCount = Math.min(RARELY, 2 * this.#nextSkipCount);
   }
 }
 

@@ -195,6 +195,17 @@ suite("JSON schemas", { concurrency: false }, () => {
       assert.match(text, /"value":null/);
     });
 
+    test("a schema that goes round in a circle fails its records, and the server goes on", async () => {
+      const topic = await createTopic();
+      const query = { "value.format": "jsonschema", "value.schema": '{"allOf":[{"$ref":"#"}]}' };
+
+      const circle = await produce(topic, query, body);
+      const other = await produce(topic, {}, body);
+
+      assert.match(circle.json.offsets[0].error, /goes too deep/);
+      assert.equal(other.status, 200);
+    });
+
     test("keys, NDJSON, raw bodies, async requests and all or nothing have it too", async () => {
       const topic = await createTopic();
       const query = { "key.format": "jsonschema", "key.schema": '{"type":"string"}', "value.format": "json" };
