@@ -1,5 +1,6 @@
 /** Producers: the one producer that all requests share, and a second one for those that ask for acks=1. */
 
+import { KIBIBYTE } from "@millrace/base";
 import { Producer, type ProducerMetrics } from "@millrace/client";
 import { type BoundPartitioner, bindPartitioner } from "@millrace/client/internal";
 import { clientConfig, type GatewayOptions } from "./options.ts";
@@ -78,6 +79,7 @@ export class Producers {
       maxBlockMs,
       bufferMemory,
       maxRequestSize: this.#options.maxRequestSize,
+      batchSize: Math.min(BATCH_BYTES, this.#options.maxRequestSize),
       lingerMs,
       ...(brokerInProcess ? { maxInFlight: IN_PROCESS_MAX_IN_FLIGHT } : {}),
       allowAutoTopicCreation: false,
@@ -92,5 +94,11 @@ export class Producers {
  * Measured (64 callers of single records, Node 20): 0.7 times the processor time a record of five, and 1.25 times the rate.
  */
 const IN_PROCESS_MAX_IN_FLIGHT = 1;
+/**
+ * A body of 1,000 records fills one batch of one partition instead of parts of several, each of which would be a file to
+ * write and sync: 1.2 times the records a second of the producer's own 64 KiB (Node 20, batches of 1,000 of 100 bytes).
+ */
+const BATCH_BYTES = 256 * KIBIBYTE;
+
 /** The producer's own default. */
 const REQUEST_TIMEOUT_MS = 30_000;
