@@ -96,7 +96,7 @@ export const gatewayOptions = defineOptions({
   bytesInFlightLimit: sizeBytes({
     default: 32 * MEBIBYTE,
     min: KIBIBYTE,
-    doc: "Bytes of bodies that may be held at once, counted as they come; beyond it, stalled uploads are ended, then requests are answered with 503.",
+    doc: "Bytes that may be held at once of bodies, counted as they come, and of answers and events that clients have not read; beyond it, stalled uploads and tails are ended, then requests are answered with 503.",
   }),
   requestsInFlightLimit: count({
     default: 10_000,
@@ -104,7 +104,7 @@ export const gatewayOptions = defineOptions({
     doc: "Requests that may be worked on at once; beyond it requests are answered with 503.",
   }),
   connectionLimit: count({
-    default: 20_000,
+    default: 12_000,
     min: 1,
     doc: "Connections that may be open at once; a further one is answered with 503 and closed.",
   }),

@@ -15,6 +15,11 @@ const EMPTY = Buffer.alloc(0);
 /** How often uploads are looked at for those that take too long. */
 const SWEEP_MS = SECOND_MS;
 const SWEEPS_PER_TIMEOUT = 4;
+/**
+ * A request that found no room hears of it so much later: readiness is off from the refusal on, and who asks for it now and
+ * then is to see that before. It also slows down those who come back at once.
+ */
+const REFUSAL_DELAY_MS = 250;
 
 export interface BodyReaderParts {
   readonly intake: Intake;
@@ -102,7 +107,9 @@ export class BodyReader {
         intake.close(share);
         abandon(payload.off("data", onData), this.#parts.clock);
       }
-      done(error, body);
+      if (error instanceof RequestError && error.code === "OVERLOADED") {
+        this.#parts.clock.schedule(REFUSAL_DELAY_MS, () => done(error));
+      } else done(error, body);
     };
     const onData = (chunk: Buffer) => {
       try {

@@ -44,3 +44,14 @@ test("uploads fill their part of the room only, and what is whole has the rest",
 
   assert.equal(intake.fill, 1);
 });
+
+test("after something was refused there counts as no room for a while, whatever there is", async () => {
+  const clock = new VirtualClock();
+  const intake = new Intake({ clock, requestLimit: 10, limitBytes: 1_000 });
+
+  assert.throws(() => intake.receive(intake.open(), 1_001), { code: "OVERLOADED" });
+  const fillAtOnce = intake.fill;
+  await clock.advance(2_000);
+
+  assert.deepEqual([fillAtOnce, intake.fill], [1, 0]);
+});

@@ -12,6 +12,8 @@ import { RequestError } from "../errors.ts";
 
 /** An upload that has sent nothing for so long gives its room to others when there is none. */
 const STALLED_MS = SECOND_MS;
+/** For so long after something found no room there counts as none: what is like it would find none either. */
+const REFUSED_MS = 2 * SECOND_MS;
 /** Of the room, what uploads that are not whole yet may take. */
 const UPLOADS_SHARE = 0.75;
 
@@ -42,6 +44,7 @@ export class Intake {
   /** Of those, what belongs to uploads that go on. */
   #uploadsBytes = 0;
   #requestCount = 0;
+  #refusedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
@@ -56,9 +59,10 @@ export class Intake {
     return this.#requestCount;
   }
 
-  /** Share of the room that is taken, 0 to 1, where there is least. */
+  /** Share of the room that is taken, 0 to 1, where there is least; 1 for a while after something was refused. */
   get fill(): number {
-    const { limitBytes, requestLimit } = this.#parts;
+    const { clock, limitBytes, requestLimit } = this.#parts;
+    if (clock.nowMs() - this.#refusedAtMs < REFUSED_MS) return 1;
     return Math.max(
       this.#sizeBytes / limitBytes,
       this.#uploadsBytes / this.#uploadsLimitBytes,
@@ -102,7 +106,7 @@ export class Intake {
     const isRoom = () =>
       this.#uploadsBytes + sizeBytes <= uploadsLimitBytes && this.#sizeBytes + sizeBytes <= limitBytes;
     while (!isRoom() && this.#evictStalled(share));
-    if (!isRoom()) throw overloaded("bytes of uploads", uploadsLimitBytes);
+    if (!isRoom()) throw this.#overloaded("bytes of uploads", uploadsLimitBytes);
     // To the end of the order.
     this.complete(share);
     this.#count(share, sizeBytes);
@@ -129,7 +133,7 @@ export class Intake {
 
   /** Work on a request begins. Throws RequestError OVERLOADED if too much is under way. */
   begin(share: Share): void {
-    if (this.#requestCount >= this.#parts.requestLimit) throw overloaded("requests", this.#parts.requestLimit);
+    if (this.#requestCount >= this.#parts.requestLimit) throw this.#overloaded("requests", this.#parts.requestLimit);
     this.#requestCount += 1;
     share.isWorkedOn = true;
   }
@@ -147,7 +151,7 @@ export class Intake {
   #makeRoom(share: Share, sizeBytes: number): void {
     const { limitBytes } = this.#parts;
     while (this.#sizeBytes + sizeBytes > limitBytes && this.#evictStalled(share));
-    if (this.#sizeBytes + sizeBytes > limitBytes) throw overloaded("bytes of requests", limitBytes);
+    if (this.#sizeBytes + sizeBytes > limitBytes) throw this.#overloaded("bytes of requests", limitBytes);
   }
 
   #count(share: Share, sizeBytes: number): void {
@@ -170,8 +174,9 @@ export class Intake {
     }
     return false;
   }
-}
 
-function overloaded(what: string, limit: number): RequestError {
-  return new RequestError("OVERLOADED", `there are already ${limit} ${what} in flight`);
+  #overloaded(what: string, limit: number): RequestError {
+    this.#refusedAtMs = this.#parts.clock.nowMs();
+    return new RequestError("OVERLOADED", `there are already ${limit} ${what} in flight`);
+  }
 }
