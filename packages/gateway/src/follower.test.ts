@@ -134,6 +134,22 @@ test("a tail that finds no room goes on when there is some", async () => {
   await pieces.return();
 });
 
+test("records that are more than there is room for come all the same, one piece at a time", async () => {
+  const clock = new VirtualClock();
+  const { pieces, intake } = follow(clock, [new FakeReader(0, 3n)], { limitBytes: RECORD_BYTES });
+
+  const offsets: (bigint | undefined)[] = [];
+  for (let count = 0; count < 3; count++) {
+    const next = pieces.next();
+    await clock.advance(500);
+    offsets.push((await next).value?.[0]?.offset);
+  }
+
+  assert.deepEqual(offsets, [0n, 1n, 2n]);
+  await pieces.return();
+  assert.equal(intake.sizeBytes, 0);
+});
+
 test("a tail that has nothing new says so, and ends when its signal aborts", async () => {
   const clock = new VirtualClock();
   const { pieces, controller } = follow(clock, [new FakeReader(0, 0n)]);

@@ -74,7 +74,7 @@ export class Follower {
         this.#next = null;
         this.#catchUp();
         yield records;
-        this.#release(sizeOf(records));
+        this.#release(this.#countedBytes(records));
       }
     } finally {
       intake.close(this.#share);
@@ -123,7 +123,7 @@ export class Follower {
     if (this.#next !== null) return false;
     const { intake, evict, clock } = this.#parts;
     try {
-      intake.receivePart(this.#share, sizeOf(records), evict);
+      intake.receivePart(this.#share, this.#countedBytes(records), evict);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       this.#isOutOfRoom = true;
@@ -135,6 +135,11 @@ export class Follower {
     }
     this.#next = records;
     return true;
+  }
+
+  /** A batch that is more than there is room for comes once nothing else is held: nobody would ever get past it else. */
+  #countedBytes(records: readonly ConsumedRecord[]): number {
+    return Math.min(sizeOf(records), this.#parts.intake.partLimitBytes);
   }
 
   #release(sizeBytes: number): void {

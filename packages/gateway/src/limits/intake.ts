@@ -59,6 +59,11 @@ export class Intake {
     return this.#requestCount;
   }
 
+  /** What can be received with more to come, if there is nothing else. */
+  get partLimitBytes(): number {
+    return this.#uploadsLimitBytes;
+  }
+
   /** Share of the room that is taken, 0 to 1, where there is least; 1 for a while after something was refused. */
   get fill(): number {
     const { clock, limitBytes, requestLimit } = this.#parts;
