@@ -17,7 +17,7 @@ export function worstOf(costs: readonly SchemaCost[]): SchemaCost {
 export function costOf(schema: AnySchema): SchemaCost {
   const costs: SchemaCost[] = [];
   visit(schema, (keyword, value) => costs.push(keywordCost(keyword, value)));
-  if (isRecursive(schema)) costs.push("unbounded");
+  if (isManifold(schema)) costs.push("unbounded");
   return worstOf(costs);
 }
 
@@ -62,8 +62,14 @@ export function patternCost(pattern: string): SchemaCost {
 const ENDLESS = /^(?:[*+]|\{\d+,\}|\{(?:\d+,)?\d{2,}\})/;
 const REPEAT_CHARACTERS = 16;
 
-/** Whether definitions may hold themselves; references that are not to definitions of the same schema are taken to. */
-function isRecursive(schema: AnySchema): boolean {
+/** Definitions that hold the next one twice each double how many there are to check. */
+const PARTS_LIMIT = 1_000;
+
+/**
+ * Whether definitions may hold themselves, or each other very often; references that are not to definitions of the same
+ * schema are taken to.
+ */
+function isManifold(schema: AnySchema): boolean {
   const targets = new Map<string, string[]>();
   for (const [name, part] of [["#", withoutDefinitions(schema)] as const, ...definitionsOf(schema)]) {
     const references: string[] = [];
@@ -73,16 +79,18 @@ function isRecursive(schema: AnySchema): boolean {
     });
     targets.set(name, references);
   }
-  const done = new Set<string>();
-  const reachesItself = (name: string, above: ReadonlySet<string>): boolean => {
+  const done = new Map<string, number>();
+  const partCount = (name: string, above: ReadonlySet<string>): number => {
     const next = targets.get(name);
-    if (next === undefined || above.has(name)) return true;
-    if (done.has(name)) return false;
-    const isFound = next.some((target) => reachesItself(target, new Set([...above, name])));
-    done.add(name);
-    return isFound;
+    if (next === undefined || above.has(name)) return Number.POSITIVE_INFINITY;
+    const known = done.get(name);
+    if (known !== undefined) return known;
+    const inside = new Set([...above, name]);
+    const count = next.reduce((sum, target) => sum + partCount(target, inside), 1);
+    done.set(name, count);
+    return count;
   };
-  return [...targets.keys()].some((name) => reachesItself(name, new Set()));
+  return [...targets.keys()].some((name) => partCount(name, new Set()) > PARTS_LIMIT);
 }
 
 const DEFINITIONS = ["definitions", "$defs"] as const;

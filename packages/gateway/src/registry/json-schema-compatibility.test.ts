@@ -16,6 +16,18 @@ const node = (schema: object, definition = "node") => ({
   definitions: { [definition]: schema },
 });
 
+test("definitions that each hold the next one twice are not followed for ever", () => {
+  const doubling = (last: object) => {
+    const levels = Array.from({ length: 40 }, (_, level) => {
+      const next = { $ref: `#/definitions/d${level + 1}` };
+      return [`d${level}`, { properties: { a: next, b: next } }] as const;
+    });
+    return { $ref: "#/definitions/d0", definitions: { ...Object.fromEntries(levels), d40: last } };
+  };
+
+  assert.notEqual(uncertainPlace(doubling({}), doubling({ type: "string" })), null);
+});
+
 suite("a JSON schema reads what another let pass", () => {
   const certain: [name: string, reader: Schema, writer: Schema][] = [
     ["where it lets everything pass", {}, { type: "object" }],

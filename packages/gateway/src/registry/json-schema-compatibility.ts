@@ -32,9 +32,13 @@ const ANNOTATIONS = new Set([
 ]);
 const OBJECT_SHAPE = ["properties", "patternProperties", "additionalProperties"];
 
+/** Pairs of schemas that are compared, at most. Definitions that hold the next one twice each double their number. */
+const COMPARISONS_LIMIT = 20_000;
+
 class Comparison {
   readonly #readerRoot: unknown;
   readonly #writerRoot: unknown;
+  #comparedCount = 0;
   /** Pairs that are being compared further up, and how deep in the value. */
   readonly #above: (readonly [reader: unknown, writer: unknown, depth: number])[] = [];
   /** How many objects and arrays around the values that are spoken of. */
@@ -50,7 +54,8 @@ class Comparison {
     const writer = resolve(givenWriter, this.#writerRoot);
     if (reader === null || writer === null) return place(path);
     if (reader === true || writer === false) return null;
-    if (reader === false) return place(path);
+    this.#comparedCount += 1;
+    if (reader === false || this.#comparedCount > COMPARISONS_LIMIT) return place(path);
     const again = this.#above.find(([above, other]) => above === reader && other === writer);
     // What holds itself is the same further down in the value; what is nothing but itself is no schema.
     if (again !== undefined) return this.#depth > again[2] ? null : place(path);
