@@ -2,8 +2,8 @@
 
 import { createContext, Script } from "node:vm";
 
-/** Who took too long before gets less, */
-const LEAST_MS = 1;
+/** Who took too long before gets less, though never less than honest work on a busy machine may take, */
+const LEAST_MS = 25;
 /** and who took too long again and again is let run only once in so many times. */
 const RARELY = 1_000;
 
@@ -14,6 +14,7 @@ const script = new Script("work()");
 
 export class Patience {
   readonly #mostMs: number;
+  readonly #leastMs: number;
   #limitMs: number;
   /** Of the next ones, how many are not let run; and how many it is to be after the next one that takes too long. */
   #skipCount = 0;
@@ -22,6 +23,7 @@ export class Patience {
   /** mostMs: what everybody else waits at most, for one piece of work. */
   constructor(mostMs: number) {
     this.#mostMs = mostMs;
+    this.#leastMs = Math.min(mostMs, LEAST_MS);
     this.#limitMs = mostMs;
   }
 
@@ -50,8 +52,8 @@ export class Patience {
   }
 
   #tookTooLong(): void {
-    if (this.#limitMs > LEAST_MS) {
-      this.#limitMs = Math.max(LEAST_MS, Math.floor(this.#limitMs / 2));
+    if (this.#limitMs > this.#leastMs) {
+      this.#limitMs = Math.max(this.#leastMs, Math.floor(this.#limitMs / 2));
       return;
     }
     this.#skipCount = this.#nextSkipCount;
