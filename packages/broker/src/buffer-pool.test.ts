@@ -34,7 +34,9 @@ test("bytes from elsewhere, and what is too small or too large, are left alone",
   for (const bytes of [Buffer.alloc(128 * KIBIBYTE), pool.take(10 * KIBIBYTE), pool.take(MEBIBYTE)]) {
     pool.give(bytes);
 
-    assert.notEqual(pool.take(bytes.length).buffer, bytes.buffer);
+    // Node cuts small buffers from a shared piece of memory.
+    const next = pool.take(bytes.length);
+    assert.ok(next.buffer !== bytes.buffer || next.byteOffset !== bytes.byteOffset);
   }
 });
 
