@@ -5,6 +5,7 @@ export * from "./disk-operations.ts";
 export * from "./documented-examples.ts";
 export * from "./faulty-file-system.ts";
 export * from "./file-system-suite.ts";
+export * from "./gateway-calls.ts";
 export * from "./gateway-suite.ts";
 export * from "./http-call.ts";
 export * from "./kafka-cluster.ts";

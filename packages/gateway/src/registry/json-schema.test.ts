@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { Reader } from "@millrace/client";
-import { httpCall, SchemaRegistryServer, type StartedBroker, startBroker } from "@millrace/testing";
+import { gatewayCalls, SchemaRegistryServer, type StartedBroker, startBroker } from "@millrace/testing";
 import { Gateway } from "../gateway.ts";
 import type { GatewayConfig } from "../options.ts";
 
@@ -17,7 +16,6 @@ const widerText = JSON.stringify({ ...orderSchema, required: [] });
 suite("JSON schemas", { concurrency: false }, () => {
   let started: StartedBroker;
   let gateway: Gateway;
-  let topicCount = 0;
 
   before(async () => {
     started = await startBroker();
@@ -33,30 +31,12 @@ suite("JSON schemas", { concurrency: false }, () => {
     return Gateway.open({ port: 0, bootstrapServers: started.server, ...config });
   }
 
-  const call = (method: string, path: string, body?: object | string, on = gateway, headers = {}) => {
-    const text = typeof body === "object" ? JSON.stringify(body) : body;
-    return httpCall(method, `http://127.0.0.1:${on.address.port}${path}`, text, headers);
-  };
-  const schemas = (method: string, path: string, body?: object) => call(method, `/schemas${path}`, body);
+  const { call, schemas, createTopic, produce, readOne } = gatewayCalls(
+    () => gateway,
+    () => started.server,
+  );
   const register = (subject: string, schema: string, more: object = {}) =>
     schemas("POST", `/subjects/${subject}/versions`, { schema, schemaType: "JSON", ...more });
-
-  async function createTopic(): Promise<string> {
-    const topic = `json-${++topicCount}`;
-    await call("POST", "/api/topics", { name: topic, partitions: 1 });
-    return topic;
-  }
-
-  const produce = (topic: string, query: Record<string, string>, body: string, on = gateway, headers = {}) =>
-    call("POST", `/api/topics/${topic}/produce?${new URLSearchParams(query)}`, body, on, headers);
-
-  async function readOne(topic: string): Promise<Buffer | null> {
-    await using reader = new Reader({ bootstrapServers: started.server, topic, from: "earliest" });
-    for (;;) {
-      const [record] = await reader.read();
-      if (record !== undefined) return record.value;
-    }
-  }
 
   suite("in the registry", { concurrency: false }, () => {
     test("are registered once, however they are spelled, and are told from Avro", async () => {
@@ -173,7 +153,10 @@ suite("JSON schemas", { concurrency: false }, () => {
 
       assert.deepEqual([inline.status, bySubject.status, byId.status], [200, 200, 200]);
       assert.equal(latest.schemaType, "JSON");
-      assert.deepEqual(await readOne(topic), Buffer.concat([Buffer.from([0, 0, 0, 0, latest.id]), Buffer.from(json)]));
+      assert.deepEqual(
+        (await readOne(topic)).value,
+        Buffer.concat([Buffer.from([0, 0, 0, 0, latest.id]), Buffer.from(json)]),
+      );
       const { text } = await call("GET", `/api/topics/${topic}/messages?value.format=jsonschema`);
       assert.equal(text.split(`"value":${json}`).length, 4, text);
       assert.match(text, new RegExp(`"valueSchemaId":${latest.id}`));
@@ -279,7 +262,7 @@ suite("JSON schemas", { concurrency: false }, () => {
       const other = await produce(topic, { ...format, "value.schema": String(proto) }, body, elsewhere);
 
       assert.deepEqual([first.json.succeeded, first.json.failed], [1, 1]);
-      assert.deepEqual((await readOne(topic))?.subarray(0, 5), Buffer.from([0, 0, 0, 0, id]));
+      assert.deepEqual((await readOne(topic)).value?.subarray(0, 5), Buffer.from([0, 0, 0, 0, id]));
       assert.equal(inline.status, 200);
       assert.ok(remote.requests.includes(`POST /subjects/${topic}-value/versions`));
       assert.deepEqual([other.status, other.json.code], [400, "SCHEMA_INVALID"]);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { Producer, Reader } from "@millrace/client";
 import { avroDeserializer, avroSerializer, SchemaRegistry } from "@millrace/client/avro";
-import { httpCall, SchemaRegistryServer, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
+import { gatewayCalls, SchemaRegistryServer, type StartedBroker, startBroker, waitUntil } from "@millrace/testing";
 import { Gateway } from "../gateway.ts";
 import type { GatewayConfig } from "../options.ts";
 
@@ -25,7 +25,6 @@ function withField(field: object): string {
 suite("the schema registry", { concurrency: false }, () => {
   let started: StartedBroker;
   let gateway: Gateway;
-  let topicCount = 0;
 
   before(async () => {
     started = await startBroker();
@@ -41,28 +40,10 @@ suite("the schema registry", { concurrency: false }, () => {
     return Gateway.open({ port: 0, bootstrapServers: started.server, ...config });
   }
 
-  const call = (method: string, path: string, body?: object | string, on = gateway, headers = {}) => {
-    const text = typeof body === "object" ? JSON.stringify(body) : body;
-    return httpCall(method, `http://127.0.0.1:${on.address.port}${path}`, text, headers);
-  };
-  const schemas = (method: string, path: string, body?: object) => call(method, `/schemas${path}`, body);
-
-  async function createTopic(on = gateway): Promise<string> {
-    const topic = `orders-${++topicCount}`;
-    await call("POST", "/api/topics", { name: topic, partitions: 1 }, on);
-    return topic;
-  }
-
-  const produce = (topic: string, query: Record<string, string>, body: string, on = gateway, headers = {}) =>
-    call("POST", `/api/topics/${topic}/produce?${new URLSearchParams(query)}`, body, on, headers);
-
-  async function readOne(topic: string): Promise<{ key: Buffer | null; value: Buffer | null }> {
-    await using reader = new Reader({ bootstrapServers: started.server, topic, from: "earliest" });
-    for (;;) {
-      const [record] = await reader.read();
-      if (record !== undefined) return record;
-    }
-  }
+  const { call, schemas, createTopic, produce, readOne } = gatewayCalls(
+    () => gateway,
+    () => started.server,
+  );
 
   suite("Confluent's REST API", { concurrency: false }, () => {
     test("a schema is registered once, however it is spelled, and found by id, subject and itself", async () => {
